@@ -1,0 +1,117 @@
+package selo
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Environment says which of the provider's worlds an access key belongs to. The two never mix.
+type Environment string
+
+// The environments. The zero value of an AccessKey means Production.
+const (
+	Production Environment = "production"
+	Sandbox    Environment = "sandbox"
+)
+
+// AccessKey is what the provider's console issued: a client ID and the secret that goes with it. It never
+// leaves the server.
+type AccessKey struct {
+	ClientID    string
+	Secret      Secret
+	Environment Environment // "" is Production
+}
+
+func (k AccessKey) check() *Error {
+	if k.ClientID == "" || len(k.ClientID) > 256 {
+		return refuse(ReasonRequestInvalid, "client_id", "must have 1 to 256 bytes")
+	}
+	if k.Secret.IsZero() {
+		return refuse(ReasonRequestInvalid, "secret", "is empty; a token signed with it could be made by anyone")
+	}
+	if k.Environment != "" && k.Environment != Production && k.Environment != Sandbox {
+		return refuse(ReasonRequestInvalid, "environment", "must be production or sandbox")
+	}
+	return nil
+}
+
+func (k AccessKey) environment() Environment {
+	if k.Environment == "" {
+		return Production
+	}
+	return k.Environment
+}
+
+// MintRequest says for whom and for how long Mint makes a token. Nothing in it may come from the body of
+// an end user's request: with one secret for both directions, a mint that copies what it is told is an
+// oracle for forged responses.
+type MintRequest struct {
+	Profile  *Profile      // the product; required
+	Key      AccessKey     // required
+	CPF      CPF           // of the person the token is for; required
+	At       time.Time     // time of minting; zero is now
+	Lifetime time.Duration // zero is the profile's; more than its MaxLifetime is refused
+}
+
+// MobileToken starts the provider's SDK on one phone, for one person. Whoever holds it can use it: hand
+// it to that person's app over TLS and do not store it.
+type MobileToken struct {
+	JWT       string
+	ExpiresAt time.Time // whole seconds, as in the token
+}
+
+// Mint makes a mobile token: an HS256 JWT with iss (the client ID), exp, the profile's CPF claim, and
+// nothing else. There is no way to make one without exp or past the profile's MaxLifetime.
+func Mint(req MintRequest) (*MobileToken, error) {
+	p := req.Profile
+	if p == nil || p.claims == nil {
+		return nil, refuse(ReasonRequestInvalid, "profile", "is not one of Profiles, nor made by NewProfile")
+	}
+	if err := req.Key.check(); err != nil {
+		return nil, err
+	}
+	if req.CPF.IsZero() {
+		return nil, refuse(ReasonCPFMissing, "cpf", "a token is made for one person")
+	}
+	lifetime := req.Lifetime
+	if lifetime == 0 {
+		lifetime = p.Lifetime
+	}
+	if lifetime < time.Second || lifetime > p.MaxLifetime {
+		return nil, refuse(ReasonRequestInvalid, "lifetime", fmt.Sprintf("must be between 1s and %v for %s", p.MaxLifetime, p.Product))
+	}
+	at := req.At
+	if at.IsZero() {
+		at = time.Now()
+	}
+	exp := at.Add(lifetime).Unix()
+	if exp <= 0 {
+		return nil, refuse(ReasonRequestInvalid, "at", "is before 1970")
+	}
+
+	r := jwsReaders.Get().(*jwsReader)
+	defer r.release()
+	r.payload = append(r.payload[:0], `{"iss":`...)
+	payload, err := jsontext.AppendQuote(r.payload, req.Key.ClientID)
+	if err != nil {
+		return nil, refuse(ReasonRequestInvalid, "client_id", "is not valid UTF-8")
+	}
+	payload = append(payload, `,"exp":`...)
+	payload = strconv.AppendInt(payload, exp, 10)
+	payload = append(payload, `,"`...)
+	payload = append(payload, p.TokenSubject...)
+	payload = append(payload, `":"`...)
+	payload = append(payload, req.CPF.Digits()...)
+	r.payload = append(payload, `"}`...)
+
+	r.token = append(r.token[:0], hs256Header...)
+	r.token = append(r.token, '.')
+	r.token = b64.AppendEncode(r.token, r.payload)
+	r.mac = req.Key.Secret.mac(r.mac[:0], r.token)
+	r.token = append(r.token, '.')
+	r.token = b64.AppendEncode(r.token, r.mac)
+	return &MobileToken{JWT: string(r.token), ExpiresAt: time.Unix(exp, 0).UTC()}, nil
+}
