@@ -1,0 +1,148 @@
+// Package keyring holds the access keys of the provider and the peppers of our pseudonyms, and chooses
+// which one may be used for what.
+//
+// An access key mints only while it is active. A retiring key still verifies the sessions that it minted,
+// until its date; a revoked one does nothing. For a product the least powerful key is chosen: the one that
+// is activated for the fewest products. Sandbox and production keys never stand in for each other.
+package keyring
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/selo-id/selo"
+)
+
+// State of an access key.
+type State string
+
+// The states, in the order a key goes through them.
+const (
+	Prepared State = "prepared" // known, not used yet
+	Active   State = "active"   // mints and verifies
+	Retiring State = "retiring" // verifies what it minted, until a date
+	Revoked  State = "revoked"  // does nothing
+)
+
+// Key is an access key with what the provider's console says of it.
+type Key struct {
+	selo.AccessKey
+	Products []string  // that it is activated for
+	State    State     // "" is Active
+	Until    time.Time // from when a retiring key stops; required for Retiring only
+}
+
+// Ring is a fixed set of access keys.
+type Ring struct {
+	keys []Key
+}
+
+// NewRing checks the keys and reports every contradiction at once.
+func NewRing(keys []Key) (*Ring, error) {
+	var errs []error
+	r := &Ring{keys: slices.Clone(keys)}
+	seen := make(map[string]bool)
+	for i := range r.keys {
+		k := &r.keys[i]
+		bad := func(format string, args ...any) {
+			errs = append(errs, fmt.Errorf("access key %d (%s): %s", i+1, k.ClientID, fmt.Sprintf(format, args...)))
+		}
+		if k.State == "" {
+			k.State = Active
+		}
+		if k.ClientID == "" || len(k.ClientID) > 256 || strings.ContainsFunc(k.ClientID, func(c rune) bool { return c <= ' ' || c > '~' }) {
+			bad("client_id: must be 1 to 256 visible ASCII characters")
+		}
+		if seen[k.ClientID] {
+			bad("client_id: is listed twice")
+		}
+		seen[k.ClientID] = true
+		if k.Secret.IsZero() {
+			bad("secret: is missing")
+		}
+		if k.Environment != selo.Production && k.Environment != selo.Sandbox {
+			bad("environment: must be production or sandbox")
+		}
+		if len(k.Products) == 0 {
+			bad("products: list what the provider activated this key for")
+		}
+		for j, p := range k.Products {
+			if _, err := selo.LookupProfile(p); err != nil {
+				bad("products: %q is not known", p)
+			}
+			if slices.Contains(k.Products[:j], p) {
+				bad("products: %q is listed twice", p)
+			}
+		}
+		switch k.State {
+		case Prepared, Active, Revoked:
+			if !k.Until.IsZero() {
+				bad("until: is only for a retiring key")
+			}
+		case Retiring:
+			if k.Until.IsZero() {
+				bad("until: a retiring key needs the date at which it stops")
+			}
+		default:
+			bad("state: must be prepared, active, retiring or revoked")
+		}
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return r, nil
+}
+
+// ForMint returns the active key of the environment that is activated for the fewest products and covers
+// this one; among equals, the one listed last, so that a new key takes over from the one above it. The
+// error is an *selo.Error with ReasonKeyUnavailable.
+func (r *Ring) ForMint(env selo.Environment, product string) (selo.AccessKey, error) {
+	var best *Key
+	for i := range r.keys {
+		k := &r.keys[i]
+		if k.State == Active && k.Environment == env && slices.Contains(k.Products, product) &&
+			(best == nil || len(k.Products) <= len(best.Products)) {
+			best = k
+		}
+	}
+	if best == nil {
+		return selo.AccessKey{}, &selo.Error{Reason: selo.ReasonKeyUnavailable, Field: "product",
+			Detail: fmt.Sprintf("no active %s access key is activated for %s", env, product)}
+	}
+	return best.AccessKey, nil
+}
+
+// ForVerify returns the key that minted a session, if it may still verify. The error is an *selo.Error
+// with ReasonKeyRevoked.
+func (r *Ring) ForVerify(env selo.Environment, clientID string, now time.Time) (selo.AccessKey, error) {
+	for i := range r.keys {
+		k := &r.keys[i]
+		if k.ClientID != clientID || k.Environment != env {
+			continue
+		}
+		if k.State == Active || k.State == Retiring && now.Before(k.Until) {
+			return k.AccessKey, nil
+		}
+	}
+	return selo.AccessKey{}, &selo.Error{Reason: selo.ReasonKeyRevoked, Detail: "the access key that made this session may no longer verify"}
+}
+
+// Warnings says what works and should not stay so.
+func (r *Ring) Warnings() []string {
+	var all []string
+	for _, k := range r.keys {
+		if k.State == Revoked {
+			continue
+		}
+		if k.Secret.Weak() {
+			all = append(all, fmt.Sprintf("access key %s: its secret is shorter than %d bytes; ask the provider for a new one", k.ClientID, selo.WeakSecretSize))
+		}
+		if len(k.Products) > 1 {
+			all = append(all, fmt.Sprintf("access key %s: is activated for %d products; one key per product limits what a leak costs", k.ClientID, len(k.Products)))
+		}
+	}
+	return all
+}

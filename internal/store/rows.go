@@ -1,0 +1,102 @@
+package store
+
+import (
+	"database/sql"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/selo-id/selo"
+)
+
+const selectSession = `SELECT id, app, product, purpose, environment, service, subject_issuer, subject, subject_sealed,
+	cpf, pepper_version, assurance, opened_at, token_expires_at, respond_by, max_attempts, attempts, state, ended_at,
+	reasons, proved, receipt_id,
+	(SELECT group_concat(role || '=' || client_id, ' ') FROM session_keys WHERE session_id = sessions.id)
+	FROM sessions`
+
+func scanSessions(rows *sql.Rows, err error) (_ []*Session, failed error) {
+	if err != nil {
+		return nil, fmt.Errorf("reading sessions: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var all []*Session
+	for rows.Next() {
+		var (
+			s                             Session
+			assurance, proved, reasons    string
+			opened, tokenExpires, respond sql.NullInt64
+			ended                         sql.NullInt64
+			keys                          sql.NullString
+		)
+		if err := rows.Scan(&s.ID, &s.App, &s.Product, &s.Purpose, &s.Environment, &s.Service, &s.Person.SubjectIssuer,
+			&s.Person.Subject, &s.SubjectSealed, &s.Person.CPF, &s.Person.PepperVersion, &assurance, &opened,
+			&tokenExpires, &respond, &s.MaxAttempts, &s.Attempts, &s.State, &ended, &reasons, &proved, &s.ReceiptID,
+			&keys); err != nil {
+			return nil, fmt.Errorf("reading session: %w", err)
+		}
+		if err := s.Assurance.UnmarshalText([]byte(assurance)); err != nil {
+			return nil, fmt.Errorf("reading session %s: %w", s.ID, err)
+		}
+		if proved != "" {
+			if err := s.Proved.UnmarshalText([]byte(proved)); err != nil {
+				return nil, fmt.Errorf("reading session %s: %w", s.ID, err)
+			}
+		}
+		s.OpenedAt, s.TokenExpiresAt, s.RespondBy, s.EndedAt = fromMicro(opened), fromMicro(tokenExpires), fromMicro(respond), fromMicro(ended)
+		for _, r := range strings.Fields(reasons) {
+			s.Reasons = append(s.Reasons, selo.Reason(r))
+		}
+		s.Keys = make(map[string]string)
+		for _, pair := range strings.Fields(keys.String) {
+			role, clientID, _ := strings.Cut(pair, "=")
+			s.Keys[role] = clientID
+		}
+		all = append(all, &s)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("reading sessions: %w", err)
+	}
+	return all, nil
+}
+
+func oneSession(all []*Session, err error) (*Session, error) {
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, ErrNotFound
+	}
+	return all[0], nil
+}
+
+func fromMicro(t sql.NullInt64) time.Time {
+	if !t.Valid {
+		return time.Time{}
+	}
+	return time.UnixMicro(t.Int64).UTC()
+}
+
+func inClause(values [][]byte) (string, []any) {
+	args := make([]any, len(values))
+	for i, v := range values {
+		args[i] = v
+	}
+	return "(" + strings.TrimSuffix(strings.Repeat("?, ", len(values)), ", ") + ")", args
+}
+
+func joinReasons(rs []selo.Reason) string {
+	words := make([]string, len(rs))
+	for i, r := range rs {
+		words[i] = string(r)
+	}
+	return strings.Join(words, " ")
+}
+
+// orEmpty keeps nil from becoming NULL.
+func orEmpty(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}

@@ -1,0 +1,127 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// readers bounds the connections that only read; SQLite has one writer at a time.
+const readers = 4
+
+// Store is an open database. It is safe for concurrent use.
+type Store struct {
+	write *sql.DB // one connection, so that writers queue here and not in SQLite's busy loop
+	read  *sql.DB
+}
+
+// Open opens the SQLite database at path, creating it with mode 0600 if there is none, and brings its
+// schema up to date. A schema newer than this program is refused.
+func Open(ctx context.Context, path string) (*Store, error) {
+	return openDriver(ctx, "sqlite", path)
+}
+
+func openDriver(ctx context.Context, driver, path string) (_ *Store, err error) {
+	// SQLite gives its WAL the mode of the database file.
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening store: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, fmt.Errorf("opening store: %w", err)
+	}
+	s := &Store{}
+	defer func() {
+		if err != nil {
+			_ = s.Close()
+		}
+	}()
+	if s.write, err = sql.Open(driver, dsn(path, "_txlock=immediate")); err != nil {
+		return nil, fmt.Errorf("opening store: %w", err)
+	}
+	s.write.SetMaxOpenConns(1)
+	if s.read, err = sql.Open(driver, dsn(path, "_pragma=query_only(1)")); err != nil {
+		return nil, fmt.Errorf("opening store: %w", err)
+	}
+	s.read.SetMaxOpenConns(readers)
+	if err := s.migrate(ctx); err != nil {
+		return nil, fmt.Errorf("opening store: %w", err)
+	}
+	return s, nil
+}
+
+// dsn carries every pragma, because a pragma run on one pooled connection says nothing about the others.
+func dsn(path, more string) string {
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: "_pragma=busy_timeout(10000)" +
+		"&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&" + more}
+	return u.String()
+}
+
+func (s *Store) migrate(ctx context.Context) error {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, s.write, files)
+	if err != nil {
+		return fmt.Errorf("reading migrations: %w", err)
+	}
+	have, want, err := p.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("reading schema version: %w", err)
+	}
+	if have > want {
+		return fmt.Errorf("the database has schema %d, this program knows up to %d: run the newer program", have, want)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrating: %w", err)
+	}
+	return nil
+}
+
+// Close waits for running acts and closes the database.
+func (s *Store) Close() error {
+	var errs []error
+	for _, db := range []*sql.DB{s.read, s.write} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Ready reports whether the database answers and can be written to.
+func (s *Store) Ready(ctx context.Context) error {
+	return s.act(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE peppers SET version = version WHERE 0`)
+		return err
+	})
+}
+
+// act runs one act in one transaction, which BEGIN IMMEDIATE makes the only writer from its first
+// statement on: what it reads stays true until it commits.
+func (s *Store) act(ctx context.Context, do func(*sql.Tx) error) error {
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("beginning: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing after a commit
+	if err := do(tx); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("committing: %w", err)
+	}
+	return nil
+}

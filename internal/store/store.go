@@ -1,0 +1,131 @@
+// Package store keeps sessions, used ids and the audit trail, and is the only package that speaks SQL.
+//
+// Its methods are whole acts: Open, Decide, Session and the rest each write all their rows in one durable
+// transaction, audit row included, or none of them. No transaction handle leaves the package, so that
+// acts can later share a transaction and another engine can answer the same calls.
+//
+// When a method returns without an error, what it wrote survives a crash of the process and of the
+// machine. When it returns an error, it wrote nothing, except where it says so. Nothing here knows a
+// secret, a whole CPF or a token: those are pseudonyms, sealed values and hashes before they arrive.
+package store
+
+import (
+	"errors"
+	"time"
+
+	"github.com/selo-id/selo"
+)
+
+// State of a session. All but StateOpen are terminal: they never change.
+type State string
+
+// The states.
+const (
+	StateOpen       State = "open"
+	StateGranted    State = "granted"
+	StateDenied     State = "denied"
+	StateExpired    State = "expired"
+	StateSuperseded State = "superseded"
+)
+
+// Person is who a session is about, as far as the database may know.
+type Person struct {
+	SubjectIssuer string
+	Subject       []byte // pseudonym of (issuer, sub)
+	CPF           []byte // pseudonym; empty when none is known
+	PepperVersion int    // of both pseudonyms
+}
+
+// Session is one attempt by one subject at one product for one purpose.
+type Session struct {
+	ID             string
+	App            string
+	Product        string
+	Purpose        string
+	Environment    selo.Environment
+	Service        string // the service that opened it; "" when the end user did
+	Person         Person
+	SubjectSealed  []byte
+	Assurance      selo.Assurance    // that the purpose requires
+	Keys           map[string]string // role to client ID
+	OpenedAt       time.Time
+	TokenExpiresAt time.Time
+	RespondBy      time.Time // from here on the session is expired
+	MaxAttempts    int
+
+	Attempts  int
+	State     State
+	EndedAt   time.Time      // zero while open
+	Reasons   []selo.Reason  // of a denial
+	Proved    selo.Assurance // by a grant
+	ReceiptID string         // of a grant
+}
+
+// Audit is one row of the trail: who did what to which session, and how it ended.
+type Audit struct {
+	At         time.Time
+	Act        string // open, supersede, respond, expire, read
+	Outcome    string // opened, refused, or the state that the session came to
+	Reasons    []selo.Reason
+	SessionID  string
+	CallerKind string
+	Service    string
+	App        string
+	Product    string
+	Purpose    string
+	Person     Person
+	Keys       map[string]string
+	RequestID  string
+}
+
+// Limit is how many sessions a subject may open in a sliding window.
+type Limit struct {
+	Sessions int
+	Window   time.Duration
+}
+
+// OpenAct opens a session.
+type OpenAct struct {
+	Session Session
+	// Subjects are the pseudonyms of the same subject under every live pepper, the session's own
+	// among them: by these its earlier sessions are found.
+	Subjects [][]byte
+	Limit    Limit
+	Audit    Audit
+}
+
+// DecideAct ends a session, or counts an attempt that did not.
+type DecideAct struct {
+	SessionID string
+	At        time.Time
+	// Outcome is StateGranted or StateDenied to end the session, StateOpen for a response that was
+	// refused: then only an attempt is counted, and the last one denies.
+	Outcome   State
+	Reasons   []selo.Reason
+	IDs       []selo.ProviderID // used up by a grant or denial
+	Proved    selo.Assurance    // by a grant
+	ReceiptID string            // of a grant
+	Audit     Audit             // Outcome and Reasons are filled in here
+}
+
+// Decided is what became of a DecideAct.
+type Decided struct {
+	Session *Session // as it is now
+	// Reasons why the response did not grant: those of the act and whatever the transaction found.
+	// Empty exactly when this act granted the session.
+	Reasons []selo.Reason
+}
+
+var (
+	// ErrNotFound means that there is no such session.
+	ErrNotFound = errors.New("no such session")
+	// ErrPepperChanged means that a pepper version is in use with another pepper.
+	ErrPepperChanged = errors.New("another pepper was used under this version before; old pseudonyms could not be found again")
+)
+
+// LimitError says that a subject has opened too many sessions. The refusal is in the audit trail.
+type LimitError struct {
+	RetryAfter time.Duration
+}
+
+func (e *LimitError) Error() string { return "too many sessions in the window" }
