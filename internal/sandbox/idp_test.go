@@ -1,0 +1,167 @@
+package sandbox_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/selo-id/selo/internal/sandbox"
+)
+
+func newIdentityProvider(t testing.TB) *sandbox.IdentityProvider {
+	t.Helper()
+	users := sandbox.DemoUsers()
+	users["nobody"] = sandbox.User{}
+	p, err := sandbox.NewIdentityProvider(sandbox.IdentityProviderConfig{
+		Issuer: "https://id.demo.invalid", Audience: "demo-app", Users: users,
+		Now: func() time.Time { return at },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(users) // the provider has its own copy
+	return p
+}
+
+func get(t testing.TB, h http.Handler, path string, v any) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	if err := json.Unmarshal(w.Body.Bytes(), v); err != nil || w.Code != http.StatusOK || w.Header().Get("Cache-Control") != "no-store" {
+		t.Fatalf("%d %v %s: %v", w.Code, w.Header(), w.Body, err)
+	}
+}
+
+func b64(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestAccessTokens reads the tokens with the standard library alone, as any customer's server might.
+func TestAccessTokens(t *testing.T) {
+	p := newIdentityProvider(t)
+	var jwks struct{ Keys []map[string]string }
+	get(t, p, "/idp/jwks.json", &jwks)
+	if len(jwks.Keys) != 1 {
+		t.Fatalf("%d keys", len(jwks.Keys))
+	}
+	jwk := jwks.Keys[0]
+	x, y := jwk["x"], jwk["y"]
+	thumbprint := sha256.Sum256([]byte(`{"crv":"P-256","kty":"EC","x":"` + x + `","y":"` + y + `"}`))
+	kid := base64.RawURLEncoding.EncodeToString(thumbprint[:])
+	if diff := cmp.Diff(map[string]string{"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": kid, "alg": "ES256", "use": "sig"}, jwk); diff != "" {
+		t.Errorf("jwk (-want +got):\n%s", diff)
+	}
+	point := append([]byte{4}, append(b64(t, x), b64(t, y)...)...)
+	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	seen := map[any]bool{}
+	for user, cpf := range map[string]any{"ana": ana, "bruno": bruno, "nobody": nil} {
+		w := post(t, p, "/idp/token", fmt.Sprintf(`{"user":%q}`, user))
+		var answer map[string]any
+		if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || w.Code != http.StatusOK {
+			t.Fatalf("%d %s: %v", w.Code, w.Body, err)
+		}
+		token, _ := answer["access_token"].(string)
+		if diff := cmp.Diff(map[string]any{"access_token": token, "token_type": "Bearer", "expires_in": 900.0}, answer); diff != "" {
+			t.Errorf("answer (-want +got):\n%s", diff)
+		}
+		segments := strings.Split(token, ".")
+		if len(segments) != 3 {
+			t.Fatalf("%d segments", len(segments))
+		}
+		sum := sha256.Sum256([]byte(segments[0] + "." + segments[1]))
+		sig := b64(t, segments[2])
+		if len(sig) != 64 || !ecdsa.Verify(public, sum[:], new(big.Int).SetBytes(sig[:32]), new(big.Int).SetBytes(sig[32:])) {
+			t.Error("wrong signature")
+		}
+		var header, claims map[string]any
+		if err := errors.Join(json.Unmarshal(b64(t, segments[0]), &header), json.Unmarshal(b64(t, segments[1]), &claims)); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(map[string]any{"alg": "ES256", "kid": kid, "typ": "JWT"}, header); diff != "" {
+			t.Errorf("header (-want +got):\n%s", diff)
+		}
+		want := map[string]any{
+			"iss": "https://id.demo.invalid", "aud": "demo-app", "sub": user, "jti": claims["jti"],
+			"iat": float64(at.Unix()), "exp": float64(at.Unix() + 900),
+		}
+		if cpf != nil {
+			want["cpf"] = cpf
+		}
+		if diff := cmp.Diff(want, claims); diff != "" {
+			t.Errorf("claims (-want +got):\n%s", diff)
+		}
+		if claims["jti"] == "" || seen[claims["jti"]] {
+			t.Errorf("jti %v is empty or was used before", claims["jti"])
+		}
+		seen[claims["jti"]] = true
+	}
+}
+
+func TestIdentityProviderRefusals(t *testing.T) {
+	p := newIdentityProvider(t)
+	for _, tt := range []struct {
+		name, body string
+		status     int
+		code       string
+	}{
+		{"unknown", `{"user":"carla"}`, 404, "user_unknown"},
+		{"another case", `{"user":"Ana"}`, 404, "user_unknown"},
+		{"no user", `{}`, 404, "user_unknown"},
+		{"null", `null`, 404, "user_unknown"},
+		{"no body", ``, 400, "request_invalid"},
+		{"password", `{"user":"ana","password":"x"}`, 400, "request_invalid"},
+		{"twice", `{"user":"bruno","user":"ana"}`, 400, "request_invalid"},
+		{"too long", `{"user":"` + strings.Repeat("a", 8<<10) + `"}`, 413, "too_large"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			wantRefusal(t, post(t, p, "/idp/token", tt.body), tt.status, tt.code, "")
+		})
+	}
+	w := httptest.NewRecorder()
+	p.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/idp/token", nil))
+	wantRefusal(t, w, http.StatusMethodNotAllowed, "method_not_allowed", "POST")
+	var health map[string]string
+	get(t, p, "/healthz", &health)
+}
+
+func TestNewIdentityProviderRefusesContradictions(t *testing.T) {
+	users := sandbox.DemoUsers()
+	for _, tt := range []struct {
+		name string
+		cfg  sandbox.IdentityProviderConfig
+		want string
+	}{
+		{"no issuer", sandbox.IdentityProviderConfig{Audience: "a", Users: users}, "Issuer and Audience"},
+		{"no audience", sandbox.IdentityProviderConfig{Issuer: "i", Users: users}, "Issuer and Audience"},
+		{"no users", sandbox.IdentityProviderConfig{Issuer: "i", Audience: "a"}, "Users is empty"},
+		{"no name", sandbox.IdentityProviderConfig{Issuer: "i", Audience: "a", Users: map[string]sandbox.User{"": {}}}, "no name"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p, err := sandbox.NewIdentityProvider(tt.cfg)
+			if err == nil || p != nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, %v; want an error alone with %q", p, err, tt.want)
+			}
+		})
+	}
+}
