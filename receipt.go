@@ -64,7 +64,7 @@ type receiptClaims struct {
 
 // ReceiptKey signs receipts. Like a Secret it cannot be printed, logged or marshalled.
 type ReceiptKey struct {
-	private ed25519.PrivateKey
+	private func() ed25519.PrivateKey // a function, since fmt cannot print what one captures; see Secret
 	kid     string
 }
 
@@ -98,7 +98,7 @@ func ParseReceiptKey(pemBytes []byte) (*ReceiptKey, error) {
 // PEM returns the private key in the form that ParseReceiptKey reads, to be written to a file of mode
 // 0600 and nowhere else.
 func (k *ReceiptKey) PEM() ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(k.private)
+	der, err := x509.MarshalPKCS8PrivateKey(k.private())
 	if err != nil {
 		return nil, fmt.Errorf("encoding receipt key: %w", err)
 	}
@@ -106,7 +106,10 @@ func (k *ReceiptKey) PEM() ([]byte, error) {
 }
 
 func newReceiptKey(private ed25519.PrivateKey) *ReceiptKey {
-	return &ReceiptKey{private, thumbprint(private.Public().(ed25519.PublicKey))}
+	return &ReceiptKey{
+		private: func() ed25519.PrivateKey { return private },
+		kid:     thumbprint(private.Public().(ed25519.PublicKey)),
+	}
 }
 
 // thumbprint is the RFC 7638 thumbprint of an Ed25519 key.
@@ -140,7 +143,7 @@ func (k *ReceiptKey) Sign(r Receipt) (string, error) {
 	}
 	header := `{"alg":"` + receiptAlg + `","kid":"` + k.kid + `","typ":"` + ReceiptType + `"}`
 	signed := b64.EncodeToString([]byte(header)) + "." + b64.EncodeToString(payload)
-	return signed + "." + b64.EncodeToString(ed25519.Sign(k.private, []byte(signed))), nil
+	return signed + "." + b64.EncodeToString(ed25519.Sign(k.private(), []byte(signed))), nil
 }
 
 func (c *receiptClaims) check() *Error {
@@ -163,7 +166,7 @@ func (c *receiptClaims) check() *Error {
 
 // Public returns the keys that verify what k signs.
 func (k *ReceiptKey) Public() *ReceiptKeys {
-	return &ReceiptKeys{map[string]ed25519.PublicKey{k.kid: k.private.Public().(ed25519.PublicKey)}}
+	return &ReceiptKeys{map[string]ed25519.PublicKey{k.kid: k.private().Public().(ed25519.PublicKey)}}
 }
 
 // ReceiptKeys are the public keys that may have signed a receipt.

@@ -28,8 +28,9 @@ const maxSecretSize = 4 << 10
 // hashing a short token. Those states are key material just as the bytes are: they live as long as the
 // Secret does.
 type Secret struct {
-	// A pointer, because fmt prints the fields of an inner struct by reflection, but of a pointer
-	// below the top level only the address.
+	// Format alone protects too little: fmt prints the unexported fields of somebody's struct by
+	// reflection, and with %s even what a pointer there points to. So the bytes are in no field: they
+	// are captured by the function that keys new HMAC states.
 	key *secretKey
 }
 

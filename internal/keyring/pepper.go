@@ -22,10 +22,10 @@ const minPepperSize = 32
 // Pepper makes pseudonyms of people: HMACs that only its holder can make or compare. It cannot be printed.
 type Pepper struct {
 	version int
-	key     *pepperKey // a pointer, for the same reason as in selo.Secret
+	keys    func() pepperKeys // a function, since fmt cannot print what one captures; see selo.Secret
 }
 
-type pepperKey struct {
+type pepperKeys struct {
 	mac  []byte
 	seal cipher.AEAD
 }
@@ -55,7 +55,7 @@ func NewPepper(version int, material []byte) (*Pepper, error) {
 	if err != nil {
 		return nil, fmt.Errorf("deriving pepper keys: %w", err)
 	}
-	return &Pepper{version, &pepperKey{macKey, seal}}, nil
+	return &Pepper{version, func() pepperKeys { return pepperKeys{macKey, seal} }}, nil
 }
 
 // Version is the number stored beside every pseudonym.
@@ -72,7 +72,7 @@ func (p *Pepper) Subject(s selo.Subject) []byte { return p.hmac("subject", s.Iss
 
 // hmac separates its parts by their lengths, so that no two lists of parts are the same message.
 func (p *Pepper) hmac(parts ...string) []byte {
-	h := hmac.New(sha256.New, p.key.mac)
+	h := hmac.New(sha256.New, p.keys().mac)
 	for _, part := range parts {
 		var n [8]byte
 		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
@@ -84,12 +84,12 @@ func (p *Pepper) hmac(parts ...string) []byte {
 
 // SealSubject encrypts a subject's ID for one session: receipts name it, and some issuers use the CPF.
 func (p *Pepper) SealSubject(session, id string) []byte {
-	return p.key.seal.Seal(nil, nil, []byte(id), []byte(session))
+	return p.keys().seal.Seal(nil, nil, []byte(id), []byte(session))
 }
 
 // OpenSubject decrypts what SealSubject made for the same session.
 func (p *Pepper) OpenSubject(session string, sealed []byte) (string, error) {
-	id, err := p.key.seal.Open(nil, nil, sealed, []byte(session))
+	id, err := p.keys().seal.Open(nil, nil, sealed, []byte(session))
 	if err != nil {
 		return "", errors.New("the sealed subject does not open: another pepper, or another session's")
 	}
