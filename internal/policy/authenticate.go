@@ -1,0 +1,300 @@
+package policy
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/selo-id/selo"
+)
+
+// App is one mobile app: the identity provider whose users may ask, and how its tokens name them.
+type App struct {
+	// Name identifies the app in records and receipts: 1 to 64 of a-z, 0-9 and "-", unique among apps.
+	Name string
+	// Issuer is the exact iss of the bearer tokens. Compared byte for byte: a trailing slash matters.
+	Issuer string
+	// Audience is a value of their aud. The pair (Issuer, Audience) is unique among apps.
+	Audience string
+	// JWKSURL is where the issuer publishes its keys: HTTPS, or HTTP if the host is localhost or a
+	// loopback address. Fetched when first needed. Exactly one of JWKSURL and JWKSFile is set.
+	JWKSURL string
+	// JWKSFile is a file with the same document, read once, by New.
+	JWKSFile string
+	// CPFClaim is the name of the top-level claim that carries the user's CPF. Empty means "cpf".
+	CPFClaim string
+}
+
+// Config is what New needs. The zero value authenticates nobody.
+type Config struct {
+	Apps     []App
+	Services []Service
+	// HTTPClient fetches keys. Nil means a client of our own, which uses no proxy. Of a client that is
+	// given only the Transport is used: redirects, cookies and the time limit are always ours.
+	HTTPClient *http.Client
+	// Now is the clock. Nil means time.Now.
+	Now func() time.Time
+	// Log gets what is worth knowing and is nobody's error, such as a failed refresh of keys while the
+	// last good ones still serve. Nil discards it.
+	Log *slog.Logger
+}
+
+// Kind is a kind of caller.
+type Kind string
+
+// The kinds of caller.
+const (
+	KindEndUser Kind = "end_user"
+	KindService Kind = "service"
+)
+
+// Caller is who is asking, verified.
+type Caller struct {
+	Kind Kind
+	// App is the name of the app that the caller belongs to.
+	App string
+	// Issuer is the issuer of that app's users.
+	Issuer string
+	// Name is the name of the service; empty for an end user.
+	Name string
+	// Subject is the end user. Zero for a service, which says in each request whom it speaks for.
+	Subject selo.Subject
+	// CPF is the end user's, from the verified token. Zero when the token has no CPF claim, and for a
+	// service.
+	CPF selo.CPF
+	// CPFFault says why the token's CPF claim is no CPF; nil when it is one, or is absent. The caller is
+	// who they are all the same, and is refused by name where a CPF is needed.
+	CPFFault *selo.Error
+	// Scopes is what a service may do. Empty for an end user.
+	Scopes []string
+	// MapSubjects is Service.MapSubjects.
+	MapSubjects bool
+}
+
+// Has reports whether the caller was given a scope. An end user has none: what a user may do follows from
+// being the subject, not from a scope.
+func (c *Caller) Has(scope string) bool { return slices.Contains(c.Scopes, scope) }
+
+// SubjectIssuer is the issuer of every subject that this caller may name: the app's issuer for an end user
+// and for a service trusted with it, otherwise the service's own namespace, "service:NAME". No app can
+// have an issuer of that form.
+func (c *Caller) SubjectIssuer() string {
+	if c.Kind == KindService && !c.MapSubjects {
+		return serviceNamespace + c.Name
+	}
+	return c.Issuer
+}
+
+// serviceNamespace begins the issuer of subjects that are only some service's.
+const serviceNamespace = "service:"
+
+const (
+	maxName = 64
+	// maxScheme is the length of "Bearer ", the most that a credential may be longer than a token.
+	maxScheme = len("Bearer ")
+)
+
+// Authenticator turns credentials into callers. It may be used by many goroutines.
+type Authenticator struct {
+	apps     []*app
+	services []service
+	now      func() time.Time
+}
+
+// app is an App that was checked, with its issuer's keys.
+type app struct {
+	App
+	keys keySource
+}
+
+// New checks the whole configuration and reports every mistake in it at once. Keys in files are read here
+// and must be good; keys at URLs are not asked for until a token needs them. ctx is for this call only.
+func New(ctx context.Context, c Config) (*Authenticator, error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	client := newClient(c.HTTPClient)
+	a := &Authenticator{now: c.Now}
+	var errs []error
+
+	byName := make(map[string]*app)
+	byTarget := make(map[[2]string]string)
+	for _, configured := range c.Apps {
+		one, wrong := checkApp(configured)
+		errs = append(errs, wrong...)
+		if one.JWKSURL != "" {
+			one.keys = &remoteKeys{app: one.Name, url: one.JWKSURL, client: client, now: c.Now, log: c.Log}
+		} else if one.JWKSFile != "" {
+			keys, err := readKeyFile(ctx, one.JWKSFile, one.Name, c.Log)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("app %q: %w", one.Name, err))
+			}
+			one.keys = keys
+		}
+		if byName[one.Name] != nil {
+			errs = append(errs, fmt.Errorf("app %q: there are two of this name", one.Name))
+		}
+		byName[one.Name] = one
+		target := [2]string{one.Issuer, one.Audience}
+		if other, taken := byTarget[target]; taken && one.Issuer != "" && one.Audience != "" {
+			errs = append(errs, fmt.Errorf("app %q: has the issuer and audience of app %q", one.Name, other))
+		}
+		byTarget[target] = one.Name
+		a.apps = append(a.apps, one)
+	}
+
+	serviceNames := make(map[string]bool)
+	byHash := make(map[string]string)
+	for _, configured := range c.Services {
+		one, wrong := checkService(configured, byName)
+		errs = append(errs, wrong...)
+		if serviceNames[configured.Name] {
+			errs = append(errs, fmt.Errorf("service %q: there are two of this name", configured.Name))
+		}
+		serviceNames[configured.Name] = true
+		hash := string(configured.KeySHA256)
+		if other, taken := byHash[hash]; taken && hash != "" {
+			errs = append(errs, fmt.Errorf("service %q: has the API key of service %q", configured.Name, other))
+		}
+		byHash[hash] = configured.Name
+		a.services = append(a.services, one)
+	}
+
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// checkApp returns an app without keys, and every mistake in its configuration.
+func checkApp(c App) (*app, []error) {
+	var errs []error
+	wrong := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("app %q: "+format, append([]any{c.Name}, args...)...))
+	}
+	if !isName(c.Name) {
+		wrong("name must be 1 to %d of a-z, 0-9 and -", maxName)
+	}
+	switch {
+	case !isText(c.Issuer):
+		wrong("issuer must be 1 to %d bytes without control characters", maxText)
+	case strings.HasPrefix(c.Issuer, serviceNamespace):
+		wrong("issuer must not begin with %q, where services have their own subjects", serviceNamespace)
+	}
+	if !isText(c.Audience) {
+		wrong("audience must be 1 to %d bytes without control characters", maxText)
+	}
+	switch {
+	case c.JWKSURL == "" && c.JWKSFile == "":
+		wrong("one of jwks_url and jwks_file is required")
+	case c.JWKSURL != "" && c.JWKSFile != "":
+		wrong("only one of jwks_url and jwks_file may be set")
+	case c.JWKSURL != "":
+		if err := checkKeyURL(c.JWKSURL); err != nil {
+			errs = append(errs, fmt.Errorf("app %q: jwks_url %w", c.Name, err))
+		}
+	}
+	c.CPFClaim = cmp.Or(c.CPFClaim, "cpf")
+	if !isText(c.CPFClaim) {
+		wrong("cpf_claim must be at most %d bytes without control characters", maxText)
+	}
+	// sub above all: the subject is kept in clear in records, which a CPF never is.
+	for _, reserved := range []string{"iss", "aud", "sub", "exp", "nbf", "iat", "jti"} {
+		if strings.EqualFold(c.CPFClaim, reserved) {
+			wrong("cpf_claim must not be %s, which is another thing", reserved)
+		}
+	}
+	return &app{App: c}, errs
+}
+
+// checkKeyURL refuses what would fetch keys in a way that somebody in between could change.
+func checkKeyURL(raw string) error {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return errors.New("is not a URL") // err repeats it, and it may hold a password
+	case u.User != nil:
+		return errors.New("must not contain a user or password")
+	case u.Hostname() == "" || u.Opaque != "":
+		return errors.New("must be an absolute URL with a host")
+	case u.Fragment != "":
+		return errors.New("must not have a fragment")
+	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
+		return nil
+	}
+	return errors.New("must be https (http only on localhost)")
+}
+
+// Authenticate says who sends this value of the Authorization header. The request must have had exactly
+// one: of two, the one that we read need not be the one that a proxy before us judged. It returns the
+// caller or a *selo.Error, never both.
+//
+// It may wait for the issuer's keys, at most 5 seconds; ctx ends the waiting but not the fetch, which other
+// requests share.
+func (a *Authenticator) Authenticate(ctx context.Context, authorization string) (*Caller, error) {
+	caller, refused := a.authenticate(ctx, authorization)
+	if refused != nil {
+		return nil, refused // not returned directly: a nil *selo.Error is no nil error
+	}
+	return caller, nil
+}
+
+func (a *Authenticator) authenticate(ctx context.Context, authorization string) (*Caller, *selo.Error) {
+	if authorization == "" {
+		return nil, unauthenticated("", "is missing; want Bearer and a token or an API key")
+	}
+	if len(authorization) > maxScheme+selo.MaxTokenSize {
+		return nil, unauthenticated("", fmt.Sprintf("is longer than %d bytes", maxScheme+selo.MaxTokenSize))
+	}
+	scheme, credential, _ := strings.Cut(authorization, " ")
+	if !asciiEqualFold(scheme, "bearer") {
+		return nil, unauthenticated("", "want the scheme Bearer")
+	}
+	// Before anything looks at it: no second space, comma, line break, padding or byte beyond ASCII.
+	if credential == "" || strings.ContainsFunc(credential, func(r rune) bool { return !isBase64URL(r) && r != '.' }) {
+		return nil, unauthenticated("", "want Bearer, one space, and a token or an API key with nothing around it")
+	}
+	if strings.HasPrefix(credential, apiKeyPrefix) {
+		return a.service(credential)
+	}
+	return a.endUser(ctx, credential)
+}
+
+// unauthenticated refuses for the sake of one claim or header parameter, or of the whole credential.
+func unauthenticated(field, detail string) *selo.Error {
+	return &selo.Error{
+		Reason: selo.ReasonCallerUnauthenticated,
+		Field:  cmp.Or(field, "authorization"),
+		Detail: detail,
+	}
+}
+
+// asciiEqualFold is strings.EqualFold without Unicode's other letters that fold to ours, such as U+017F.
+func asciiEqualFold(s, lower string) bool {
+	return len(s) == len(lower) && strings.EqualFold(s, lower)
+}
+
+func isName(s string) bool {
+	return s != "" && len(s) <= maxName && !strings.ContainsFunc(s, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-')
+	})
+}
+
+// maxText bounds what names somebody: subjects from tokens, issuers and audiences from the configuration.
+const maxText = 255
+
+func isText(s string) bool {
+	return s != "" && len(s) <= maxText && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}
