@@ -1,0 +1,292 @@
+// Package broker is the one door to minting and deciding. Each act goes authorise → act → record, and its
+// record is durable before its answer leaves: a token without a session does not exist outside, and a
+// grant without its used ids does not either.
+//
+// The caller is already authenticated (package policy). What the broker adds: whether this caller may open
+// this session, whom the session is for, which access key it uses, whether a response grants it, and who
+// may hear about it afterwards.
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/keyring"
+	"github.com/selo-id/selo/internal/policy"
+	"github.com/selo-id/selo/internal/store"
+)
+
+// Defaults of Config and App.
+const (
+	DefaultRespondWithin = 10 * time.Minute
+	DefaultMaxAttempts   = 5
+	MaxRespondWithin     = time.Hour
+)
+
+// DefaultLimit is how many sessions a subject may open when the configuration does not say.
+var DefaultLimit = store.Limit{Sessions: 30, Window: time.Hour}
+
+// Role of the one mobile token that a product needs, unless it needs more.
+const roleMobile = "mobile"
+
+// App is what one mobile app may ask for.
+type App struct {
+	Name        string
+	Environment selo.Environment
+	Products    []string
+	Purposes    map[string]selo.Assurance // purpose to the assurance it requires
+}
+
+// Config of a Broker. Zero durations and counts take the defaults.
+type Config struct {
+	Issuer     string // iss of receipts
+	Apps       []App
+	Keys       *keyring.Ring
+	Peppers    *keyring.Peppers
+	ReceiptKey *selo.ReceiptKey
+	Store      *store.Store
+
+	TokenLifetime time.Duration // of mobile tokens; 0 is the product's default
+	RespondWithin time.Duration // from opening; until then a response may be posted
+	MaxAttempts   int           // refused responses until a session is denied
+	Limit         store.Limit   // per subject
+
+	Now func() time.Time // nil is time.Now
+	Log *slog.Logger     // nil discards
+}
+
+// Broker opens sessions and decides responses. It is safe for concurrent use.
+type Broker struct {
+	cfg  Config
+	apps map[string]App
+
+	mu              sync.Mutex
+	unauthenticated map[refusalCount]int // not yet written
+}
+
+type refusalCount struct {
+	minute int64
+	reason selo.Reason
+}
+
+// New checks the configuration and registers the peppers with the store, which refuses a pepper that
+// changed under its version.
+func New(ctx context.Context, cfg Config) (*Broker, error) {
+	if err := Check(cfg); err != nil {
+		return nil, err
+	}
+	if cfg.Keys == nil || cfg.Peppers == nil || cfg.ReceiptKey == nil || cfg.Store == nil {
+		return nil, errors.New("broker: Keys, Peppers, ReceiptKey and Store are required")
+	}
+	cfg = cfg.withDefaults()
+	b := &Broker{cfg: cfg, apps: make(map[string]App), unauthenticated: make(map[refusalCount]int)}
+	for _, app := range cfg.Apps {
+		b.apps[app.Name] = app
+	}
+	for _, p := range cfg.Peppers.All() {
+		if err := cfg.Store.RegisterPepper(ctx, p.Version(), p.Fingerprint()); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+func (cfg Config) withDefaults() Config {
+	if cfg.RespondWithin == 0 {
+		cfg.RespondWithin = DefaultRespondWithin
+	}
+	if cfg.MaxAttempts == 0 {
+		cfg.MaxAttempts = DefaultMaxAttempts
+	}
+	if cfg.Limit == (store.Limit{}) {
+		cfg.Limit = DefaultLimit
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return cfg
+}
+
+// Check reports every contradiction of a configuration at once, without a store. Keys, Peppers and
+// ReceiptKey may be nil when they were found faulty already: what depends on them is then not checked.
+func Check(cfg Config) error {
+	cfg = cfg.withDefaults()
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if cfg.Issuer == "" {
+		bad("issuer: is required; it is the iss of receipts")
+	}
+	if cfg.RespondWithin < time.Minute || cfg.RespondWithin > MaxRespondWithin {
+		bad("respond_within: must be between 1m and %v", MaxRespondWithin)
+	}
+	if cfg.TokenLifetime < 0 || cfg.TokenLifetime > cfg.RespondWithin {
+		bad("token_lifetime: must be at most respond_within (%v)", cfg.RespondWithin)
+	}
+	if cfg.MaxAttempts < 1 || cfg.MaxAttempts > 100 {
+		bad("max_attempts: must be between 1 and 100")
+	}
+	if cfg.Limit.Sessions < 1 || cfg.Limit.Window < time.Second {
+		bad("limit: needs at least one session and a window of at least 1s")
+	}
+	if len(cfg.Apps) == 0 {
+		bad("apps: at least one is required")
+	}
+	for _, app := range cfg.Apps {
+		errs = append(errs, cfg.checkApp(app)...)
+	}
+	return errors.Join(errs...)
+}
+
+func (cfg Config) checkApp(app App) (errs []error) {
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("app %s: %s", app.Name, fmt.Sprintf(format, args...)))
+	}
+	if app.Environment != selo.Production && app.Environment != selo.Sandbox {
+		bad("environment: must be production or sandbox")
+	}
+	if len(app.Products) == 0 {
+		bad("products: at least one is required")
+	}
+	if len(app.Purposes) == 0 {
+		bad("purposes: at least one is required")
+	}
+	reach := selo.AssuranceUnset
+	for _, name := range app.Products {
+		p, err := selo.LookupProfile(name)
+		if err != nil {
+			bad("products: %q is not known", name)
+			continue
+		}
+		reach = max(reach, p.Assurance)
+		if cfg.TokenLifetime > p.MaxLifetime {
+			bad("token_lifetime: %s allows at most %v", name, p.MaxLifetime)
+		}
+		if cfg.TokenLifetime == 0 && cfg.RespondWithin < p.Lifetime {
+			bad("respond_within: is shorter than the token of %s lives (%v)", name, p.Lifetime)
+		}
+		if cfg.Keys != nil {
+			if _, err := cfg.Keys.ForMint(app.Environment, name); err != nil {
+				bad("products: no active %s access key is activated for %s", app.Environment, name)
+			}
+		}
+	}
+	for name, need := range app.Purposes {
+		if name == "" {
+			bad("purposes: a purpose needs a name")
+		}
+		if need < selo.AssurancePresence || need > selo.AssuranceMatch {
+			bad("purpose %s: assurance must be set", name)
+		} else if need > reach {
+			bad("purpose %s: requires %v, but no product of the app proves it", name, need)
+		}
+	}
+	return errs
+}
+
+// Refusal is why the broker said no, with what the caller may know of the session. It always wraps an
+// *selo.Error.
+type Refusal struct {
+	Err          *selo.Error
+	Session      string        // "" when the caller may not know of one
+	State        State         // "" likewise
+	AttemptsLeft int           // while State is open
+	RetryAfter   time.Duration // for rate_limited
+}
+
+func (r *Refusal) Error() string { return r.Err.Error() }
+
+// Unwrap gives the reasons to errors.Is and errors.As.
+func (r *Refusal) Unwrap() error { return r.Err }
+
+func refusal(reason selo.Reason, field, detail string) *Refusal {
+	return &Refusal{Err: &selo.Error{Reason: reason, Field: field, Detail: detail}}
+}
+
+// asRefusal wraps an *selo.Error; it returns any other error as what could not be done, which denies.
+func asRefusal(err error) *Refusal {
+	var e *selo.Error
+	if errors.As(err, &e) {
+		return &Refusal{Err: e}
+	}
+	return unavailable(err)
+}
+
+func unavailable(err error) *Refusal {
+	return &Refusal{Err: &selo.Error{Reason: selo.ReasonStoreUnavailable, Detail: "the record could not be read or written; nothing was changed", Err: err}}
+}
+
+// Ready reports whether sessions can be opened and decided.
+func (b *Broker) Ready(ctx context.Context) error { return b.cfg.Store.Ready(ctx) }
+
+// refuse records that an authenticated caller was refused, and returns the refusal. Without the record
+// the caller learns only that.
+func (b *Broker) refuse(ctx context.Context, row store.Audit, r *Refusal) *Refusal {
+	row.Outcome, row.Reasons = "refused", r.Err.Reasons()
+	if err := b.cfg.Store.Record(ctx, row); err != nil {
+		return unavailable(errors.Join(err, r))
+	}
+	return r
+}
+
+// Unauthenticated counts a request that could not be attributed to any caller. Counts are written by Run.
+func (b *Broker) Unauthenticated(reason selo.Reason) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.unauthenticated[refusalCount{b.cfg.Now().Unix() / 60, reason}]++
+}
+
+// Run writes the counts of unauthenticated refusals every few seconds until ctx ends, and once more then.
+func (b *Broker) Run(ctx context.Context) {
+	tick := time.NewTicker(5 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			b.flush(ctx)
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			b.flush(last)
+			return
+		}
+	}
+}
+
+func (b *Broker) flush(ctx context.Context) {
+	b.mu.Lock()
+	counts := b.unauthenticated
+	b.unauthenticated = make(map[refusalCount]int)
+	b.mu.Unlock()
+	for c, n := range counts {
+		if err := b.cfg.Store.CountUnauthenticated(ctx, time.Unix(c.minute*60, 0), c.reason, n); err != nil {
+			b.cfg.Log.ErrorContext(ctx, "unauthenticated refusals not counted yet", "reason", string(c.reason), "count", n, "error", err)
+			b.mu.Lock()
+			b.unauthenticated[c] += n
+			b.mu.Unlock()
+		}
+	}
+}
+
+// person makes the pseudonyms under which the store knows a subject.
+func person(p *keyring.Pepper, s selo.Subject, cpf selo.CPF) store.Person {
+	who := store.Person{SubjectIssuer: s.Issuer, Subject: p.Subject(s), PepperVersion: p.Version()}
+	if !cpf.IsZero() {
+		who.CPF = p.CPF(cpf)
+	}
+	return who
+}
+
+func audit(now time.Time, act string, c *policy.Caller, requestID string) store.Audit {
+	return store.Audit{At: now, Act: act, CallerKind: string(c.Kind), Service: c.Name, App: c.App, RequestID: requestID}
+}
+
+func (b *Broker) offers(app App, product string) bool { return slices.Contains(app.Products, product) }

@@ -1,0 +1,264 @@
+package broker
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/policy"
+	"github.com/selo-id/selo/internal/store"
+)
+
+// State of a session, as the store keeps it.
+type State = store.State
+
+// StateOpen is the one state that is not terminal.
+const StateOpen = store.StateOpen
+
+// Session is what its owner may know of one.
+type Session struct {
+	ID           string
+	Product      string
+	Purpose      string
+	State        State
+	ExpiresAt    time.Time // of its tokens
+	RespondBy    time.Time
+	AttemptsLeft int            // while open
+	Reasons      []selo.Reason  // of a denial
+	Assurance    selo.Assurance // that a grant proved
+	Receipt      string         // of a grant; the same bytes every time
+	ReceiptUntil time.Time
+}
+
+// Decide verifies a signed response against the caller's session. It returns the granted session with its
+// receipt, or an error: a nil error is the only grant. Whatever it decides is on disk before it returns.
+func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID, signedResponse, requestID string) (*Session, error) {
+	now := b.cfg.Now().Truncate(time.Microsecond)
+	n, row, r := b.find(ctx, c, audit(now, "respond", c, requestID), sessionID, false)
+	if r != nil {
+		return nil, r
+	}
+	act := store.DecideAct{SessionID: n.ID, At: now, Outcome: store.StateOpen, Audit: row}
+	var verdict *selo.Error
+	var receipt string
+	if n.State == store.StateOpen {
+		ids, assurance, err := b.verify(ctx, n, signedResponse, now)
+		switch {
+		case err == nil:
+			granted := *n
+			granted.EndedAt, granted.Proved, granted.ReceiptID = now, assurance, "rct_"+rand.Text()
+			// Signed before it is recorded: a grant whose receipt cannot be made must not exist.
+			if receipt, err = b.receipt(&granted); err != nil {
+				return nil, fmt.Errorf("signing receipt: %w", err)
+			}
+			act.Outcome, act.IDs, act.Proved, act.ReceiptID = store.StateGranted, ids, assurance, granted.ReceiptID
+		case errors.As(err, &verdict):
+			act.Reasons = verdict.Reasons()
+			if slices.Equal(act.Reasons, []selo.Reason{selo.ReasonNotApproved}) {
+				act.Outcome, act.IDs = store.StateDenied, ids
+			}
+		default:
+			return nil, err
+		}
+	}
+	d, err := b.cfg.Store.Decide(ctx, act)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	if len(d.Reasons) == 0 && d.Session.State == store.StateGranted && d.Session.ReceiptID == act.ReceiptID && receipt != "" {
+		return view(d.Session, receipt), nil
+	}
+	return nil, &Refusal{
+		Err:          explain(verdict, d),
+		Session:      n.ID,
+		State:        d.Session.State,
+		AttemptsLeft: attemptsLeft(d.Session),
+	}
+}
+
+// verify runs the library's verification with the session's own record. The ids it returns are not used up
+// yet: the store does that in the transaction of the decision.
+func (b *Broker) verify(ctx context.Context, n *store.Session, signedResponse string, now time.Time) ([]selo.ProviderID, selo.Assurance, error) {
+	profile, err := selo.LookupProfile(n.Product)
+	if err != nil {
+		return nil, 0, err
+	}
+	key, err := b.cfg.Keys.ForVerify(n.Environment, n.Keys[roleMobile], now)
+	if err != nil {
+		return nil, 0, err
+	}
+	pepper, err := b.cfg.Peppers.Version(n.Person.PepperVersion)
+	if err != nil {
+		return nil, 0, err
+	}
+	var seen toBeUsed
+	response, err := selo.Verify(ctx, signedResponse, selo.Expectation{
+		Profile:   profile,
+		Key:       key,
+		SameCPF:   func(cpf selo.CPF) bool { return hmac.Equal(pepper.CPF(cpf), n.Person.CPF) },
+		Once:      &seen,
+		Opened:    n.OpenedAt,
+		Now:       now,
+		Assurance: n.Assurance,
+	})
+	if err != nil {
+		return seen.ids, 0, err
+	}
+	return seen.ids, response.Assurance, nil
+}
+
+// toBeUsed notes the ids that a decision uses up, so that they can be recorded together with it.
+type toBeUsed struct{ ids []selo.ProviderID }
+
+func (t *toBeUsed) Use(_ context.Context, ids []selo.ProviderID) error {
+	t.ids = slices.Clone(ids)
+	return nil
+}
+
+// explain joins what verification found with what the transaction found.
+func explain(verdict *selo.Error, d *store.Decided) *selo.Error {
+	all := []*selo.Error{}
+	if verdict != nil && !slices.Contains(d.Reasons, selo.ReasonSessionNotOpen) {
+		all = append(all, verdict.All()...)
+	}
+	for _, r := range d.Reasons {
+		if slices.ContainsFunc(all, func(e *selo.Error) bool { return e.Reason == r }) {
+			continue
+		}
+		e := &selo.Error{Reason: r}
+		switch r {
+		case selo.ReasonSessionNotOpen:
+			e.Field, e.Detail = "session", "is "+string(d.Session.State)+"; open a new one"
+		case selo.ReasonExpired:
+			e.Field, e.Detail = "session", "was not answered in time"
+		case selo.ReasonReplayed:
+			e.Field, e.Detail = "signed_response", "carries an id that was used before"
+		case selo.ReasonTooManyAttempts:
+			e.Field, e.Detail = "session", "has no attempts left; open a new one"
+		}
+		all = append(all, e)
+	}
+	first := *all[0]
+	first.Also = all[1:]
+	return &first
+}
+
+// Session returns the caller's session: to its owner, and to a service of the same app with the scope
+// sessions:read. A granted one comes with its receipt, so that an answer that got lost costs nothing.
+func (b *Broker) Session(ctx context.Context, c *policy.Caller, sessionID, requestID string) (*Session, error) {
+	now := b.cfg.Now().Truncate(time.Microsecond)
+	n, row, r := b.find(ctx, c, audit(now, "read", c, requestID), sessionID, c.Has(policy.ScopeSessionsRead))
+	if r != nil {
+		return nil, r
+	}
+	if n.State != store.StateGranted {
+		return view(n, ""), nil
+	}
+	receipt, err := b.receipt(n)
+	if err != nil {
+		return nil, fmt.Errorf("signing receipt: %w", err)
+	}
+	row.Outcome = string(n.State)
+	if err := b.cfg.Store.Record(ctx, row); err != nil {
+		return nil, unavailable(err)
+	}
+	return view(n, receipt), nil
+}
+
+// find returns a session that the caller may know of, and the audit row completed with it. Whether it does
+// not exist or is somebody else's makes no difference to the caller.
+func (b *Broker) find(ctx context.Context, c *policy.Caller, row store.Audit, id string, readAll bool) (*store.Session, store.Audit, *Refusal) {
+	n, err := b.cfg.Store.Session(ctx, id, row.At)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		row.SessionID = "(unknown)"
+		return nil, row, b.refuse(ctx, row, refusal(selo.ReasonSessionUnknown, "session", "no such session, or not yours"))
+	case err != nil:
+		return nil, row, unavailable(err)
+	}
+	row.SessionID, row.Product, row.Purpose, row.Person, row.Keys = n.ID, n.Product, n.Purpose, n.Person, n.Keys
+	mine, err := b.owns(c, n)
+	if err != nil {
+		return nil, row, asRefusal(err)
+	}
+	if !mine && (!readAll || c.Kind != policy.KindService || n.App != c.App) {
+		return nil, row, b.refuse(ctx, row, refusal(selo.ReasonSessionUnknown, "session", "no such session, or not yours"))
+	}
+	return n, row, nil
+}
+
+// owns reports whether the session is the caller's: the service that opened it, or the subject it is for.
+func (b *Broker) owns(c *policy.Caller, n *store.Session) (bool, error) {
+	if n.App != c.App {
+		return false, nil
+	}
+	if c.Kind == policy.KindService {
+		return n.Service == c.Name && c.Has(policy.ScopeSessionsOpen), nil
+	}
+	pepper, err := b.cfg.Peppers.Version(n.Person.PepperVersion)
+	if err != nil {
+		return false, err
+	}
+	return hmac.Equal(pepper.Subject(c.Subject), n.Person.Subject), nil
+}
+
+// receipt makes the receipt of a granted session from its record alone, so that it is the same every time
+// while the receipt key is.
+func (b *Broker) receipt(n *store.Session) (string, error) {
+	subject, err := b.subject(n)
+	if err != nil {
+		return "", err
+	}
+	return b.cfg.ReceiptKey.Sign(selo.Receipt{
+		Issuer:    b.cfg.Issuer,
+		App:       n.App,
+		Subject:   subject,
+		Session:   n.ID,
+		Product:   n.Product,
+		Purpose:   n.Purpose,
+		Assurance: n.Proved,
+		IssuedAt:  n.EndedAt,
+		ExpiresAt: receiptUntil(n),
+		ID:        n.ReceiptID,
+	})
+}
+
+func (b *Broker) subject(n *store.Session) (selo.Subject, error) {
+	pepper, err := b.cfg.Peppers.Version(n.Person.PepperVersion)
+	if err != nil {
+		return selo.Subject{}, err
+	}
+	id, err := pepper.OpenSubject(n.ID, n.SubjectSealed)
+	if err != nil {
+		return selo.Subject{}, err
+	}
+	return selo.Subject{Issuer: n.Person.SubjectIssuer, ID: id}, nil
+}
+
+func receiptUntil(n *store.Session) time.Time {
+	return n.EndedAt.Truncate(time.Second).Add(selo.MaxReceiptLifetime)
+}
+
+func attemptsLeft(n *store.Session) int {
+	if n.State != store.StateOpen {
+		return 0
+	}
+	return n.MaxAttempts - n.Attempts
+}
+
+func view(n *store.Session, receipt string) *Session {
+	s := &Session{
+		ID: n.ID, Product: n.Product, Purpose: n.Purpose, State: n.State,
+		ExpiresAt: n.TokenExpiresAt, RespondBy: n.RespondBy, AttemptsLeft: attemptsLeft(n),
+		Reasons: n.Reasons, Assurance: n.Proved,
+	}
+	if receipt != "" {
+		s.Receipt, s.ReceiptUntil = receipt, receiptUntil(n)
+	}
+	return s
+}
