@@ -1,0 +1,334 @@
+// Package api is the JSON door: it reads requests strictly, asks the broker, and translates answers. It
+// decides nothing.
+//
+// POST /v1/sessions opens a session, POST /v1/sessions/{id}/response decides a signed response, and GET
+// /v1/sessions/{id} tells how a session stands. The contract is openapi.yaml beside this file, which is
+// served at /openapi.yaml and held to the handlers by a test. Only 200 is a grant, so that a client which
+// looks at nothing but the status code fails closed.
+package api
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/broker"
+	"github.com/selo-id/selo/internal/policy"
+)
+
+//go:embed openapi.yaml
+var openAPI []byte
+
+const (
+	// maxBody leaves room for a response of selo.MaxTokenSize and one far over it, which then gets the
+	// reason that says so.
+	maxBody = 64 << 10
+	// readyTimeout bounds what /readyz waits for the store.
+	readyTimeout = 2 * time.Second
+)
+
+// Config of the handler. All fields are required.
+type Config struct {
+	Broker      *broker.Broker
+	Callers     *policy.Authenticator
+	ReceiptKeys *selo.ReceiptKeys
+	Log         *slog.Logger
+}
+
+type server struct {
+	Config
+	jwks []byte
+}
+
+// New returns the handler of the whole API.
+func New(cfg Config) (http.Handler, error) {
+	if cfg.Broker == nil || cfg.Callers == nil || cfg.ReceiptKeys == nil || cfg.Log == nil {
+		return nil, errors.New("api: Broker, Callers, ReceiptKeys and Log are required")
+	}
+	jwks, err := cfg.ReceiptKeys.JWKS()
+	if err != nil {
+		return nil, err
+	}
+	s := &server{cfg, jwks}
+	mux := http.NewServeMux()
+	for _, route := range []struct {
+		method, path string
+		handle       func(*exchange)
+	}{
+		{"POST", "/v1/sessions", s.openSession},
+		{"GET", "/v1/sessions/{id}", s.session},
+		{"POST", "/v1/sessions/{id}/response", s.respond},
+		{"GET", "/.well-known/jwks.json", s.keys},
+		{"GET", "/openapi.yaml", s.document},
+		{"GET", "/healthz", s.health},
+		{"GET", "/readyz", s.ready},
+	} {
+		mux.HandleFunc(route.method+" "+route.path, s.serve(route.path, route.handle))
+		mux.HandleFunc(route.path, s.serve(route.path, func(x *exchange) {
+			x.w.Header().Set("Allow", route.method)
+			x.problem(problem{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "use " + route.method})
+		}))
+	}
+	mux.HandleFunc("/", s.serve("", func(x *exchange) {
+		x.problem(problem{Status: http.StatusNotFound, Title: "No such path", Detail: "the paths are listed in /openapi.yaml"})
+	}))
+	return mux, nil
+}
+
+// exchange is one request and its answer, with what the access log says of it.
+type exchange struct {
+	*server
+	w      http.ResponseWriter
+	r      *http.Request
+	id     string
+	status int
+	log    []slog.Attr
+}
+
+// serve gives every answer the headers and the log line that all have.
+func (s *server) serve(route string, handle func(*exchange)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		x := &exchange{server: s, w: w, r: r, id: rand.Text()}
+		h := w.Header()
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Request-Id", x.id)
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		defer func() {
+			if p := recover(); p != nil {
+				if p == http.ErrAbortHandler {
+					panic(p)
+				}
+				s.Log.ErrorContext(r.Context(), "panic", "request_id", x.id, "panic", p, "stack", string(debug.Stack()))
+				if x.status == 0 {
+					x.problem(internalProblem)
+				}
+			}
+			attrs := append([]slog.Attr{
+				slog.String("request_id", x.id),
+				slog.String("method", r.Method),
+				slog.String("route", route), // not the path: whatever was typed there is not ours to keep
+				slog.Int("status", x.status),
+				slog.Duration("took", time.Since(start)),
+			}, x.log...)
+			s.Log.LogAttrs(r.Context(), slog.LevelInfo, "request", attrs...)
+		}()
+		handle(x)
+	}
+}
+
+// send writes one answer.
+func (x *exchange) send(status int, contentType string, body []byte) {
+	x.status = status
+	x.w.Header().Set("Content-Type", contentType)
+	x.w.WriteHeader(status)
+	_, _ = x.w.Write(body) // the client is gone; nothing is left to do
+}
+
+func (x *exchange) json(status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	x.send(status, "application/json", append(body, '\n'))
+}
+
+// caller authenticates the request, or answers it and returns nil.
+func (x *exchange) caller() *policy.Caller {
+	values := x.r.Header.Values("Authorization")
+	var c *policy.Caller
+	var err error
+	if len(values) == 1 {
+		c, err = x.Callers.Authenticate(x.r.Context(), values[0])
+	} else {
+		err = &selo.Error{Reason: selo.ReasonCallerUnauthenticated, Field: "Authorization", Detail: "send exactly one Authorization header: Bearer and a token"}
+	}
+	if err != nil {
+		x.Broker.Unauthenticated(firstReason(err))
+		x.fail(err)
+		return nil
+	}
+	x.log = append(x.log, slog.String("caller", string(c.Kind)), slog.String("app", c.App))
+	if c.Name != "" {
+		x.log = append(x.log, slog.String("service", c.Name))
+	}
+	return c
+}
+
+// read decodes the body, which must be one JSON object of exactly the fields of v, or answers and returns
+// false. want says so to a person.
+func (x *exchange) read(v any, want string) bool {
+	body, err := io.ReadAll(x.r.Body)
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		x.problem(problem{Type: problemTypes + string(selo.ReasonTooLarge), Status: http.StatusRequestEntityTooLarge, Title: "The body is too large",
+			Detail: "is longer than any request of this API", Field: "body", Reasons: []selo.Reason{selo.ReasonTooLarge}})
+		return false
+	}
+	if err == nil {
+		if trimmed := bytes.TrimLeft(body, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' {
+			err = errors.New("not an object")
+		} else {
+			err = json.Unmarshal(body, v, json.RejectUnknownMembers(true))
+		}
+	}
+	if err != nil {
+		// The decoder's own words could repeat what was sent.
+		x.fail(&selo.Error{Reason: selo.ReasonRequestInvalid, Field: "body", Detail: "must be a JSON object with " + want + ", each once, and nothing else"})
+		return false
+	}
+	return true
+}
+
+type openBody struct {
+	Product string         `json:"product"`
+	Purpose string         `json:"purpose"`
+	Subject jsontext.Value `json:"subject"`
+	CPF     jsontext.Value `json:"cpf"`
+}
+
+type openedBody struct {
+	SessionID string            `json:"session_id"`
+	Product   string            `json:"product"`
+	Purpose   string            `json:"purpose"`
+	Tokens    map[string]string `json:"tokens"`
+	ExpiresAt time.Time         `json:"expires_at"`
+	RespondBy time.Time         `json:"respond_by"`
+}
+
+func (s *server) openSession(x *exchange) {
+	c := x.caller()
+	if c == nil {
+		return
+	}
+	var body openBody
+	if !x.read(&body, "product and purpose (strings), for a service also subject and cpf (strings)") {
+		return
+	}
+	req := broker.OpenRequest{Product: body.Product, Purpose: body.Purpose, RequestID: x.id}
+	for _, f := range []struct {
+		name  string
+		value jsontext.Value
+		into  **string
+	}{{"subject", body.Subject, &req.Subject}, {"cpf", body.CPF, &req.CPF}} {
+		if f.value == nil {
+			continue
+		}
+		// What is there counts as there, null too: the broker refuses it from an end user.
+		var text string
+		if f.value.Kind() != '"' || json.Unmarshal(f.value, &text) != nil {
+			text = ""
+		}
+		*f.into = &text
+	}
+	opened, err := s.Broker.OpenSession(x.r.Context(), c, req)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	x.log = append(x.log, slog.String("session", opened.SessionID), slog.String("product", opened.Product), slog.String("purpose", opened.Purpose))
+	x.w.Header().Set("Location", "/v1/sessions/"+opened.SessionID)
+	x.json(http.StatusCreated, openedBody{opened.SessionID, opened.Product, opened.Purpose, opened.Tokens, opened.ExpiresAt.UTC(), opened.RespondBy.UTC()})
+}
+
+type respondBody struct {
+	SignedResponse string `json:"signed_response"`
+}
+
+type sessionBody struct {
+	SessionID        string         `json:"session_id"`
+	Product          string         `json:"product"`
+	Purpose          string         `json:"purpose"`
+	State            broker.State   `json:"state"`
+	ExpiresAt        time.Time      `json:"expires_at"`
+	RespondBy        time.Time      `json:"respond_by"`
+	AttemptsLeft     *int           `json:"attempts_left,omitzero"`
+	Reasons          []selo.Reason  `json:"reasons,omitempty"`
+	Assurance        selo.Assurance `json:"assurance,omitzero"`
+	Receipt          string         `json:"receipt,omitempty"`
+	ReceiptExpiresAt time.Time      `json:"receipt_expires_at,omitzero"`
+}
+
+func sessionAnswer(n *broker.Session) sessionBody {
+	body := sessionBody{
+		SessionID: n.ID, Product: n.Product, Purpose: n.Purpose, State: n.State,
+		ExpiresAt: n.ExpiresAt.UTC(), RespondBy: n.RespondBy.UTC(),
+		Reasons: n.Reasons, Assurance: n.Assurance, Receipt: n.Receipt,
+	}
+	if n.State == broker.StateOpen {
+		body.AttemptsLeft = &n.AttemptsLeft
+	}
+	if n.Receipt != "" {
+		body.ReceiptExpiresAt = n.ReceiptUntil.UTC()
+	}
+	return body
+}
+
+func (s *server) respond(x *exchange) {
+	c := x.caller()
+	if c == nil {
+		return
+	}
+	var body respondBody
+	if !x.read(&body, "signed_response (a string)") {
+		return
+	}
+	granted, err := s.Broker.Decide(x.r.Context(), c, x.r.PathValue("id"), body.SignedResponse, x.id)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	x.log = append(x.log, slog.String("session", granted.ID), slog.String("state", string(granted.State)))
+	x.json(http.StatusOK, sessionAnswer(granted))
+}
+
+func (s *server) session(x *exchange) {
+	c := x.caller()
+	if c == nil {
+		return
+	}
+	n, err := s.Broker.Session(x.r.Context(), c, x.r.PathValue("id"), x.id)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	x.log = append(x.log, slog.String("session", n.ID), slog.String("state", string(n.State)))
+	x.json(http.StatusOK, sessionAnswer(n))
+}
+
+func (s *server) keys(x *exchange) {
+	x.w.Header().Set("Cache-Control", "public, max-age=300")
+	x.send(http.StatusOK, "application/jwk-set+json", s.jwks)
+}
+
+func (s *server) document(x *exchange) {
+	x.send(http.StatusOK, "application/yaml", openAPI)
+}
+
+type healthBody struct {
+	Status string `json:"status"`
+}
+
+func (s *server) health(x *exchange) { x.json(http.StatusOK, healthBody{"ok"}) }
+
+func (s *server) ready(x *exchange) {
+	ctx, cancel := context.WithTimeout(x.r.Context(), readyTimeout)
+	defer cancel()
+	if err := s.Broker.Ready(ctx); err != nil {
+		x.fail(&selo.Error{Reason: selo.ReasonStoreUnavailable, Detail: "the store cannot be written", Err: err})
+		return
+	}
+	x.json(http.StatusOK, healthBody{"ready"})
+}
