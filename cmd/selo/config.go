@@ -1,0 +1,416 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/broker"
+	"github.com/selo-id/selo/internal/keyring"
+	"github.com/selo-id/selo/internal/policy"
+	"github.com/selo-id/selo/internal/store"
+)
+
+// Config is selo.yaml. Unknown fields are errors. Paths are relative to the folder of the file. Secrets
+// are never values in it, only files that hold nothing else; selo.example.yaml explains every field.
+type Config struct {
+	Listen         string            `yaml:"listen"`                  // host:port
+	InsecureHTTP   bool              `yaml:"insecure_http,omitempty"` // plain HTTP on an address that is not loopback
+	TLS            *TLSConfig        `yaml:"tls,omitempty"`
+	Issuer         string            `yaml:"issuer"`
+	Database       string            `yaml:"database"`
+	ReceiptKeyFile string            `yaml:"receipt_key_file"` // Ed25519, PEM
+	Peppers        []PepperConfig    `yaml:"peppers"`
+	TokenLifetime  string            `yaml:"token_lifetime,omitempty"` // duration
+	RespondWithin  string            `yaml:"respond_within,omitempty"` // duration
+	MaxAttempts    int               `yaml:"max_attempts,omitempty"`
+	Limit          *LimitConfig      `yaml:"limit,omitempty"`
+	AccessKeys     []AccessKeyConfig `yaml:"access_keys"`
+	Apps           []AppConfig       `yaml:"apps"`
+	Services       []ServiceConfig   `yaml:"services,omitempty"`
+
+	dir string // of the file
+}
+
+// TLSConfig names a certificate and its key, PEM.
+type TLSConfig struct {
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+}
+
+// PepperConfig is one version of the pepper: at least 32 random bytes in a file.
+type PepperConfig struct {
+	Version int    `yaml:"version"`
+	File    string `yaml:"file"`
+}
+
+// LimitConfig bounds the sessions of one subject.
+type LimitConfig struct {
+	Sessions int    `yaml:"sessions"`
+	Window   string `yaml:"window"` // duration
+}
+
+// AccessKeyConfig is one access key of the provider.
+type AccessKeyConfig struct {
+	ClientID    string   `yaml:"client_id"`
+	SecretFile  string   `yaml:"secret_file"`
+	Environment string   `yaml:"environment"` // production or sandbox
+	Products    []string `yaml:"products"`
+	State       string   `yaml:"state,omitempty"` // prepared, active (default), retiring, revoked
+	Until       string   `yaml:"until,omitempty"` // RFC 3339; for retiring
+}
+
+// AppConfig is one mobile app.
+type AppConfig struct {
+	Name        string                   `yaml:"name"`
+	Issuer      string                   `yaml:"issuer"`
+	Audience    string                   `yaml:"audience"`
+	JWKSURL     string                   `yaml:"jwks_url,omitempty"`
+	JWKSFile    string                   `yaml:"jwks_file,omitempty"`
+	CPFClaim    string                   `yaml:"cpf_claim,omitempty"`
+	Environment string                   `yaml:"environment"`
+	Products    []string                 `yaml:"products"`
+	Purposes    map[string]PurposeConfig `yaml:"purposes"`
+}
+
+// PurposeConfig is what a purpose requires; match when it does not say less.
+type PurposeConfig struct {
+	Assurance string `yaml:"assurance,omitempty"`
+}
+
+// ServiceConfig is one backend with an API key.
+type ServiceConfig struct {
+	Name        string   `yaml:"name"`
+	App         string   `yaml:"app"`
+	KeySHA256   string   `yaml:"key_sha256"` // hex
+	Scopes      []string `yaml:"scopes"`
+	MapSubjects bool     `yaml:"map_subjects,omitempty"`
+}
+
+// readConfig parses a file strictly. Every unknown field is named.
+func readConfig(path string) (*Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading configuration: %w", err)
+	}
+	c := &Config{dir: filepath.Dir(path)}
+	var tree any
+	if err := yaml.Unmarshal(data, &tree); err != nil {
+		return nil, fmt.Errorf("%s: %s", path, yaml.FormatError(err, false, true))
+	}
+	var errs []error
+	for _, m := range mismatches("", tree, reflect.TypeOf(*c)) {
+		errs = append(errs, errors.New(m))
+	}
+	if err := yaml.Unmarshal(data, c); err != nil {
+		errs = append(errs, errors.New(yaml.FormatError(err, false, true)))
+	}
+	if len(errs) > 0 {
+		return nil, fmt.Errorf("%s:\n%w", path, errors.Join(errs...))
+	}
+	return c, nil
+}
+
+// mismatches walks what was parsed beside the type that it is for. The decoder's own strict mode stops at
+// the first unknown field, and makes text of a number: a client ID such as 0012 would become another.
+func mismatches(path string, tree any, t reflect.Type) (all []string) {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch node := tree.(type) {
+	case map[string]any:
+		for _, name := range slices.Sorted(maps.Keys(node)) {
+			at := strings.TrimPrefix(path+"."+name, ".")
+			switch t.Kind() {
+			case reflect.Map:
+				all = append(all, mismatches(at, node[name], t.Elem())...)
+			case reflect.Struct:
+				if f, ok := fieldByTag(t, name); ok {
+					all = append(all, mismatches(at, node[name], f.Type)...)
+				} else {
+					all = append(all, at+": unknown field")
+				}
+			}
+		}
+	case []any:
+		if t.Kind() == reflect.Slice {
+			for i, value := range node {
+				all = append(all, mismatches(fmt.Sprintf("%s[%d]", path, i), value, t.Elem())...)
+			}
+		}
+	case string, nil:
+	default:
+		if t.Kind() == reflect.String {
+			all = append(all, path+": must be text; put it in quotes")
+		}
+	}
+	return all
+}
+
+func fieldByTag(t reflect.Type, name string) (reflect.StructField, bool) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if tag, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); tag == name && f.IsExported() {
+			return f, true
+		}
+	}
+	return reflect.StructField{}, false
+}
+
+// faults collects every mistake of a configuration.
+type faults []error
+
+func (f *faults) add(field, format string, args ...any) {
+	*f = append(*f, fmt.Errorf("%s: %s", field, fmt.Sprintf(format, args...)))
+}
+
+// join adds err, whose text already names the field.
+func (f *faults) join(err error) {
+	if err != nil {
+		*f = append(*f, err)
+	}
+}
+
+func (c *Config) path(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(c.dir, p)
+}
+
+func (f *faults) duration(field, text string) time.Duration {
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		f.add(field, "must be a duration such as 90s, 5m or 1h")
+		return 0
+	}
+	return d
+}
+
+// accessKeys loads the keys that the configuration lists.
+func (c *Config) accessKeys(f *faults) []keyring.Key {
+	var keys []keyring.Key
+	for i, k := range c.AccessKeys {
+		at := fmt.Sprintf("access_keys[%d]", i)
+		key := keyring.Key{
+			AccessKey: selo.AccessKey{ClientID: k.ClientID, Environment: selo.Environment(k.Environment)},
+			Products:  k.Products,
+			State:     keyring.State(k.State),
+		}
+		if k.SecretFile == "" {
+			f.add(at+".secret_file", "is required; the secret itself never stands in this file")
+		} else if secret, err := selo.ReadSecretFile(c.path(k.SecretFile)); err != nil {
+			f.add(at+".secret_file", "%v", err)
+		} else {
+			key.Secret = secret
+		}
+		if k.Until != "" {
+			until, err := time.Parse(time.RFC3339, k.Until)
+			if err != nil {
+				f.add(at+".until", "must be a date and time such as 2027-01-31T12:00:00Z")
+			}
+			key.Until = until
+		}
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+// ring is accessKeys as a checked ring, nil after a mistake.
+func (c *Config) ring(f *faults) *keyring.Ring {
+	before := len(*f)
+	keys := c.accessKeys(f)
+	if len(c.AccessKeys) == 0 {
+		f.add("access_keys", "at least one is required")
+	}
+	ring, err := keyring.NewRing(keys)
+	// A secret that could not be read was reported where its file is named.
+	if len(*f) == before {
+		f.join(err)
+	} else {
+		ring = nil
+	}
+	return ring
+}
+
+func (c *Config) peppers(f *faults) *keyring.Peppers {
+	var all []*keyring.Pepper
+	before := len(*f)
+	for i, p := range c.Peppers {
+		at := fmt.Sprintf("peppers[%d]", i)
+		material, err := os.ReadFile(c.path(p.File))
+		if err != nil {
+			f.add(at+".file", "%v", err)
+			continue
+		}
+		pepper, err := keyring.NewPepper(p.Version, []byte(strings.TrimRight(string(material), "\r\n")))
+		clear(material)
+		if err != nil {
+			f.add(at, "%v", err)
+			continue
+		}
+		all = append(all, pepper)
+	}
+	if len(*f) > before {
+		return nil
+	}
+	peppers, err := keyring.NewPeppers(all...)
+	f.join(err)
+	return peppers
+}
+
+func (c *Config) apps(f *faults) (doors []broker.App, callers []policy.App) {
+	for i, a := range c.Apps {
+		at := fmt.Sprintf("apps[%d]", i)
+		door := broker.App{Name: a.Name, Environment: selo.Environment(a.Environment), Products: a.Products, Purposes: make(map[string]selo.Assurance)}
+		for name, p := range a.Purposes {
+			need := selo.AssuranceMatch
+			if p.Assurance != "" {
+				if err := need.UnmarshalText([]byte(p.Assurance)); err != nil {
+					f.add(at+".purposes."+name+".assurance", "%v", err)
+				}
+			}
+			door.Purposes[name] = need
+		}
+		doors = append(doors, door)
+		callers = append(callers, policy.App{Name: a.Name, Issuer: a.Issuer, Audience: a.Audience,
+			JWKSURL: a.JWKSURL, JWKSFile: c.path(a.JWKSFile), CPFClaim: a.CPFClaim})
+	}
+	return doors, callers
+}
+
+func (c *Config) services(f *faults) (all []policy.Service) {
+	for i, s := range c.Services {
+		hash, err := hex.DecodeString(s.KeySHA256)
+		if err != nil {
+			f.add(fmt.Sprintf("services[%d].key_sha256", i), "must be the SHA-256 of the API key in hex (printf %%s KEY | sha256sum)")
+		}
+		all = append(all, policy.Service{Name: s.Name, App: s.App, KeySHA256: hash, Scopes: s.Scopes, MapSubjects: s.MapSubjects})
+	}
+	return all
+}
+
+// checkListener refuses to send tokens over plain HTTP to other machines unless told to.
+func (c *Config) checkListener(f *faults) {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		f.add("listen", "must be host:port, such as 127.0.0.1:8401")
+		return
+	}
+	if c.TLS != nil {
+		if c.TLS.CertFile == "" || c.TLS.KeyFile == "" {
+			f.add("tls", "cert_file and key_file are both required")
+		}
+		if c.InsecureHTTP {
+			f.add("insecure_http", "contradicts tls")
+		}
+		return
+	}
+	ip := net.ParseIP(host)
+	if !c.InsecureHTTP && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		f.add("listen", "%s is not a loopback address: set tls, or insecure_http if something in front does TLS", host)
+	}
+}
+
+// parts is everything that a configuration describes, checked and opened.
+type parts struct {
+	broker     *broker.Broker
+	callers    *policy.Authenticator
+	receiptKey *selo.ReceiptKey
+	store      *store.Store
+	warnings   []string
+}
+
+// build checks the whole configuration, reports every mistake in it at once, and opens the store.
+func (c *Config) build(ctx context.Context, log *slog.Logger) (*parts, error) {
+	var f faults
+	p := &parts{}
+	c.checkListener(&f)
+	cfg := broker.Config{
+		Issuer: c.Issuer, Log: log, MaxAttempts: c.MaxAttempts,
+		Keys: c.ring(&f), Peppers: c.peppers(&f),
+		TokenLifetime: f.duration("token_lifetime", c.TokenLifetime),
+		RespondWithin: f.duration("respond_within", c.RespondWithin),
+	}
+	if c.Limit != nil {
+		cfg.Limit = store.Limit{Sessions: c.Limit.Sessions, Window: f.duration("limit.window", c.Limit.Window)}
+		if cfg.Limit == (store.Limit{}) {
+			f.add("limit", "sessions and window are both required")
+		}
+	}
+	var callers []policy.App
+	cfg.Apps, callers = c.apps(&f)
+	var err error
+	if p.callers, err = policy.New(ctx, policy.Config{Apps: callers, Services: c.services(&f), Log: log}); err != nil {
+		f.join(err)
+	}
+	if cfg.ReceiptKey, err = c.receiptKey(); err != nil {
+		f.join(err)
+	}
+	p.receiptKey = cfg.ReceiptKey
+	if c.Database == "" {
+		f.add("database", "is required: the path of the SQLite file")
+	}
+	f.join(broker.Check(cfg))
+	if len(f) > 0 {
+		return nil, errors.Join(f...)
+	}
+	if p.store, err = store.Open(ctx, c.path(c.Database)); err != nil {
+		return nil, fmt.Errorf("database: %w", err)
+	}
+	cfg.Store = p.store
+	if p.broker, err = broker.New(ctx, cfg); err != nil {
+		return nil, errors.Join(err, p.store.Close())
+	}
+	p.warnings = append(cfg.Keys.Warnings(), c.looseFiles()...)
+	return p, nil
+}
+
+func (c *Config) receiptKey() (*selo.ReceiptKey, error) {
+	if c.ReceiptKeyFile == "" {
+		return nil, errors.New("receipt_key_file: is required (openssl genpkey -algorithm ed25519)")
+	}
+	data, err := os.ReadFile(c.path(c.ReceiptKeyFile))
+	if err != nil {
+		return nil, fmt.Errorf("receipt_key_file: %w", err)
+	}
+	defer clear(data)
+	key, err := selo.ParseReceiptKey(data)
+	if err != nil {
+		return nil, fmt.Errorf("receipt_key_file: %w", err)
+	}
+	return key, nil
+}
+
+// looseFiles warns of secrets that other users of the machine can read.
+func (c *Config) looseFiles() (warnings []string) {
+	files := []string{c.ReceiptKeyFile}
+	for _, p := range c.Peppers {
+		files = append(files, p.File)
+	}
+	for _, k := range c.AccessKeys {
+		files = append(files, k.SecretFile)
+	}
+	for _, file := range files {
+		if info, err := os.Stat(c.path(file)); err == nil && info.Mode().Perm()&0o077 != 0 {
+			warnings = append(warnings, fmt.Sprintf("%s: has mode %04o; a secret is its owner's alone (chmod 600)", file, info.Mode().Perm()))
+		}
+	}
+	return warnings
+}

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"github.com/go-json-experiment/json"
+	"github.com/goccy/go-yaml"
+
+	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/policy"
+	"github.com/selo-id/selo/internal/sandbox"
+)
+
+const (
+	demoApp      = "demo-app"
+	demoAudience = "demo-app"
+
+	// Names, not addresses: they are in the database and must outlive the ports.
+	demoIssuer        = "https://sign-in.demo.invalid"
+	demoReceiptIssuer = "https://selo.demo.invalid"
+
+	serviceKeyFile = "service-api-key"
+)
+
+type demoCommand struct {
+	Dir        string `placeholder:"DIR" help:"Keep configuration, keys and database in DIR, and go on with them next time." type:"path"`
+	ListenBase string `name:"listen-base" default:"127.0.0.1:8401" placeholder:"HOST:PORT" help:"API address; the sandbox and the sign-in take the next two ports. Port 0 picks three free ones."`
+	JSON       bool   `name:"json" help:"Print one line of JSON with the base URLs instead of the guide."`
+}
+
+// demoURLs are the base URLs of the three servers.
+type demoURLs struct {
+	API     string `json:"api"`
+	Sandbox string `json:"sandbox"`
+	IdP     string `json:"idp"`
+}
+
+// Run serves all three until ctx ends. What it runs is the same server as serve, from a configuration
+// file that it writes.
+func (cmd *demoCommand) Run(ctx context.Context, std streams) (err error) {
+	listeners, urls, err := listenThree(ctx, cmd.ListenBase)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, l := range listeners {
+			_ = l.Close() // closed already, unless something failed before it was served
+		}
+	}()
+	dir := cmd.Dir
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "selo-demo-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	} else if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	cfg, err := demoConfig(dir, listeners[0].Addr().String(), urls)
+	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	log := slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	provider, err := cfg.sandbox(log)
+	if err != nil {
+		return err
+	}
+	signIn, err := sandbox.NewIdentityProvider(sandbox.IdentityProviderConfig{Issuer: demoIssuer, Audience: demoAudience, Users: sandbox.DemoUsers()})
+	if err != nil {
+		return err
+	}
+
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var running sync.WaitGroup
+	start := func(serve func() error) {
+		running.Go(func() {
+			if err := serve(); err != nil {
+				stop(err) // one that fails ends all three
+			}
+		})
+	}
+	start(func() error { return cfg.serve(ctx, log, listeners[0]) })
+	start(func() error { return serveHTTP(ctx, listeners[1], provider, log, nil, nil) })
+	start(func() error { return serveHTTP(ctx, listeners[2], signIn, log, nil, nil) })
+	if err := waitReady(ctx, urls.API+"/readyz"); err == nil {
+		if cmd.JSON {
+			line, err := json.Marshal(urls)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(std.out, "%s\n", line)
+		} else {
+			printGuide(std.out, urls, dir, cmd.Dir != "")
+		}
+	}
+	<-ctx.Done()
+	running.Wait()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// waitReady returns when the server, whose listener takes connections already, has answered once.
+func waitReady(ctx context.Context, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Transport: &http.Transport{Proxy: nil}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
+}
+
+// listenThree opens three listeners on consecutive ports, or on any free ones when the port is 0.
+func listenThree(ctx context.Context, base string) (ls []net.Listener, urls demoURLs, err error) {
+	host, portText, err := net.SplitHostPort(base)
+	if err != nil {
+		return nil, urls, usagef("--listen-base: must be host:port, such as 127.0.0.1:8401")
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil || port > 65533 {
+		return nil, urls, usagef("--listen-base: the port must be a number from 0 to 65533")
+	}
+	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+		return nil, urls, usagef("--listen-base: the demo signs anyone in, so it listens on a loopback address only, such as 127.0.0.1:8401")
+	}
+	var at [3]string
+	for i := range at {
+		p := port
+		if p != 0 {
+			p += uint64(i)
+		}
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.FormatUint(p, 10)))
+		if err != nil {
+			for _, l := range ls {
+				_ = l.Close()
+			}
+			return nil, urls, fmt.Errorf("%w\nTry --listen-base 127.0.0.1:0, which picks free ports", err)
+		}
+		ls = append(ls, l)
+		at[i] = "http://" + l.Addr().String()
+	}
+	return ls, demoURLs{at[0], at[1], at[2]}, nil
+}
+
+// demoConfig writes what the demo needs into dir, and reads it back as serve would. Keys that are there
+// from an earlier run are kept, so that its database still means something.
+func demoConfig(dir, listen string, urls demoURLs) (*Config, error) {
+	path := filepath.Join(dir, "selo.yaml")
+	cfg, err := readConfig(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		cfg, err = newDemoConfig(dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(cfg.Apps) != 1 || cfg.Apps[0].Name != demoApp {
+		return nil, fmt.Errorf("%s is not a demo's; choose another folder", path)
+	}
+	cfg.Listen = listen
+	cfg.Apps[0].JWKSURL = urls.IdP + "/idp/jwks.json"
+	text, err := yaml.Marshal(cfg)
+	if err != nil {
+		return nil, err
+	}
+	header := []byte("# Written by selo demo. selo.example.yaml explains the fields.\n")
+	if err := os.WriteFile(path, append(header, text...), 0o600); err != nil {
+		return nil, err
+	}
+	return readConfig(path)
+}
+
+// newDemoConfig makes fresh keys in dir and the configuration that names them.
+func newDemoConfig(dir string) (*Config, error) {
+	write := func(name, text string) error {
+		return os.WriteFile(filepath.Join(dir, name), []byte(text+"\n"), 0o600)
+	}
+	cfg := &Config{
+		Issuer:         demoReceiptIssuer,
+		Database:       "selo.db",
+		ReceiptKeyFile: "receipt-key.pem",
+		Peppers:        []PepperConfig{{Version: 1, File: "pepper-1"}},
+		Limit:          &LimitConfig{Sessions: 10000, Window: "1h"}, // a demo is there to be played with
+	}
+	if err := write("pepper-1", randomHex(32)); err != nil {
+		return nil, err
+	}
+	receiptKey, err := selo.GenerateReceiptKey()
+	if err != nil {
+		return nil, err
+	}
+	pem, err := receiptKey.PEM()
+	if err != nil {
+		return nil, err
+	}
+	if err := write("receipt-key.pem", string(pem)); err != nil {
+		return nil, err
+	}
+	var products []string
+	for _, p := range selo.Profiles() {
+		file := "secret-" + filepath.Base(p.Product)
+		if err := write(file, randomHex(32)); err != nil {
+			return nil, err
+		}
+		cfg.AccessKeys = append(cfg.AccessKeys, AccessKeyConfig{
+			ClientID: randomHex(12), SecretFile: file, Environment: string(selo.Sandbox), Products: []string{p.Product},
+		})
+		products = append(products, p.Product)
+	}
+	cfg.Apps = []AppConfig{{
+		Name: demoApp, Issuer: demoIssuer, Audience: demoAudience, Environment: string(selo.Sandbox), Products: products,
+		Purposes: map[string]PurposeConfig{
+			"login":      {Assurance: selo.AssurancePresence.String()},
+			"new-device": {Assurance: selo.AssuranceMatch.String()},
+		},
+	}}
+	apiKey, err := policy.NewAPIKey()
+	if err != nil {
+		return nil, err
+	}
+	if err := write(serviceKeyFile, apiKey); err != nil {
+		return nil, err
+	}
+	hash := sha256.Sum256([]byte(apiKey))
+	cfg.Services = []ServiceConfig{{
+		Name: "backend", App: demoApp, KeySHA256: hex.EncodeToString(hash[:]),
+		Scopes: []string{policy.ScopeSessionsOpen, policy.ScopeSessionsRead},
+	}}
+	return cfg, nil
+}
+
+func randomHex(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}

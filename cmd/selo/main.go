@@ -1,0 +1,94 @@
+// Command selo is the server side of mobile identity verification: the API (serve), a pretend provider to
+// build against (sandbox), both of them with everything around them on one machine (demo), and the two
+// acts on files (mint, verify).
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// commands is the command table. Help texts are the first thing a person reads.
+type commands struct {
+	Demo    demoCommand    `cmd:"" help:"Run API, sandbox and a sign-in on this machine, and print the journey to paste."`
+	Serve   serveCommand   `cmd:"" help:"Run the API."`
+	Sandbox sandboxCommand `cmd:"" help:"Run the pretend provider: it plays the SDK and signs responses."`
+	Verify  verifyCommand  `cmd:"" help:"Decide signed responses from the command line or standard input."`
+	Mint    mintCommand    `cmd:"" help:"Print a mobile token."`
+}
+
+// streams are what a command reads and writes.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// usageError is a mistake on the command line that parsing could not see.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// errNotGranted ends verify with exitFailed after it printed why.
+var errNotGranted = errors.New("not granted")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
+	stop()
+	os.Exit(code)
+}
+
+// run is main for one command line. ctx ends when the user interrupts.
+func run(ctx context.Context, args []string, std streams) int {
+	var table commands
+	exited := -1
+	parser, err := kong.New(&table,
+		kong.Name("selo"),
+		kong.Description("Tokens for identity verification SDKs, and a verdict on what they bring back."),
+		kong.Writers(std.out, std.err),
+		kong.Exit(func(code int) { exited = code }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(std),
+	)
+	if err != nil {
+		fmt.Fprintln(std.err, "selo:", err)
+		return exitUsage
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	command, err := parser.Parse(args)
+	if exited >= 0 { // --help was printed
+		return exited
+	}
+	if err != nil {
+		fmt.Fprintln(std.err, "selo:", err)
+		fmt.Fprintln(std.err, "See: selo --help")
+		return exitUsage
+	}
+	switch err := command.Run(); {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errNotGranted):
+		return exitFailed
+	case errors.As(err, new(usageError)):
+		fmt.Fprintln(std.err, "selo:", err)
+		return exitUsage
+	default:
+		fmt.Fprintln(std.err, "selo:", err)
+		return exitFailed
+	}
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+
+	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/sandbox"
+)
+
+type sandboxCommand struct {
+	Config string `required:"" placeholder:"FILE" help:"A selo.yaml, or a file with nothing but its access_keys; all must be sandbox keys." type:"path"`
+	Listen string `default:"127.0.0.1:8402" help:"Address to listen on."`
+}
+
+// Run serves the sandbox until ctx ends.
+func (cmd *sandboxCommand) Run(ctx context.Context, std streams) error {
+	cfg, err := readConfig(cmd.Config)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewJSONHandler(std.err, nil))
+	provider, err := cfg.sandbox(log)
+	if err != nil {
+		return fmt.Errorf("configuration:\n%w", err)
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cmd.Listen)
+	if err != nil {
+		return err
+	}
+	return serveHTTP(ctx, l, provider, log, nil, nil)
+}
+
+// sandbox makes the provider's side of the access keys, which is the one that signs responses.
+func (c *Config) sandbox(log *slog.Logger) (*sandbox.Sandbox, error) {
+	var f faults
+	c.ring(&f)
+	var keys []sandbox.Key
+	for i, k := range c.AccessKeys {
+		if k.Environment == string(selo.Production) {
+			f.add(fmt.Sprintf("access_keys[%d].environment", i), "is production; a pretend provider must not hold a real key")
+			continue
+		}
+		secret, err := os.ReadFile(c.path(k.SecretFile))
+		if err != nil {
+			continue // ring has said so
+		}
+		if trimmed, ok := bytes.CutSuffix(secret, []byte("\n")); ok {
+			secret, _ = bytes.CutSuffix(trimmed, []byte("\r"))
+		}
+		keys = append(keys, sandbox.Key{ClientID: k.ClientID, Secret: secret, Products: k.Products})
+	}
+	if len(f) > 0 {
+		return nil, errors.Join(f...)
+	}
+	return sandbox.New(sandbox.Config{Keys: keys, Log: log})
+}
