@@ -66,9 +66,9 @@ type MobileToken struct {
 // Mint makes a mobile token: an HS256 JWT with iss (the client ID), exp, the profile's CPF claim, and
 // nothing else. There is no way to make one without exp or past the profile's MaxLifetime.
 func Mint(req MintRequest) (*MobileToken, error) {
-	p := req.Profile
-	if p == nil || p.claims == nil {
-		return nil, refuse(ReasonRequestInvalid, "profile", "is not one of Profiles, nor made by NewProfile")
+	p, refused := req.Profile.check()
+	if refused != nil {
+		return nil, refused
 	}
 	if err := req.Key.check(); err != nil {
 		return nil, err
@@ -88,8 +88,8 @@ func Mint(req MintRequest) (*MobileToken, error) {
 		at = time.Now()
 	}
 	exp := at.Add(lifetime).Unix()
-	if exp <= 0 {
-		return nil, refuse(ReasonRequestInvalid, "at", "is before 1970")
+	if exp <= 0 || exp > maxSeconds {
+		return nil, refuse(ReasonRequestInvalid, "at", "is out of range")
 	}
 
 	r := jwsReaders.Get().(*jwsReader)

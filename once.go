@@ -58,8 +58,12 @@ func useOnce(ctx context.Context, o Once, ids []ProviderID) *Error {
 		return nil
 	}
 	var e *Error
-	if errors.As(err, &e) {
+	switch {
+	case !errors.As(err, &e):
+	case e != nil:
 		return e
+	default: // a nil *Error in an error is a mistake of o, and no answer
+		err = errors.New("Once returned a nil *Error")
 	}
 	r := ReasonStoreUnavailable
 	if errors.Is(err, ReasonReplayed) {

@@ -3,6 +3,7 @@ package selo
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -45,8 +46,8 @@ func (a *Assurance) UnmarshalText(b []byte) error {
 }
 
 // Profile is a provider's product as data: which token starts it, and what its signed response must look
-// like. Profiles are made by NewProfile; Caf's are ready (CafFaceLiveness and its siblings). Changing a
-// field afterwards changes nothing.
+// like. Profiles are made by NewProfile; Caf's are ready (CafFaceLiveness and its siblings). The fields are
+// there to be read: changing one afterwards changes nothing.
 type Profile struct {
 	Product  string // "caf/face-liveness"
 	Provider string // "caf": the space in which the provider's ids are unique
@@ -67,7 +68,21 @@ type Profile struct {
 	// Assurance is the most that a granted response of this product proves.
 	Assurance Assurance
 
+	checked *checkedProfile
+}
+
+// checkedProfile is what Mint and Verify work from: NewProfile's own copy, which nobody can change.
+type checkedProfile struct {
+	Profile
 	claims []claim
+}
+
+// check returns the profile as NewProfile saw it.
+func (p *Profile) check() (*checkedProfile, *Error) {
+	if p == nil || p.checked == nil {
+		return nil, refuse(ReasonRequestInvalid, "profile", "is not one of Profiles, nor made by NewProfile")
+	}
+	return p.checked, nil
 }
 
 // claim is one name that Verify reads, and what it is to it.
@@ -103,8 +118,8 @@ func NewProfile(p Profile) (*Profile, error) {
 	switch {
 	case p.Product == "" || p.Provider == "":
 		return nil, fmt.Errorf("selo: profile %q: Product and Provider are required", p.Product)
-	case p.TokenSubject == "":
-		return nil, fmt.Errorf("selo: profile %s: TokenSubject is required", p.Product)
+	case !isClaimName(p.TokenSubject) || p.TokenSubject == "iss" || p.TokenSubject == "exp":
+		return nil, fmt.Errorf("selo: profile %s: TokenSubject must name a claim of the token, other than iss and exp", p.Product)
 	case p.Lifetime <= 0 || p.MaxLifetime < p.Lifetime:
 		return nil, fmt.Errorf("selo: profile %s: need 0 < Lifetime <= MaxLifetime", p.Product)
 	case len(p.Decision) == 0 || p.Subject == "" || len(p.IDs) == 0:
@@ -114,49 +129,61 @@ func NewProfile(p Profile) (*Profile, error) {
 	case p.Assurance < AssurancePresence || p.Assurance > AssuranceMatch:
 		return nil, fmt.Errorf("selo: profile %s: Assurance is required", p.Product)
 	}
-	p.Decision = slices.Clone(p.Decision)
-	p.IDs = slices.Clone(p.IDs)
-	p.Marks = slices.Clone(p.Marks)
-	p.Foreign = slices.Clone(p.Foreign)
-	p.claims = nil
+	c := &checkedProfile{Profile: p.clone()}
+	p = p.clone() // neither the caller's slices nor c's
 	for i, n := range p.Decision {
-		p.claims = append(p.claims, claim{name: n, role: roleDecision, index: i})
+		c.claims = append(c.claims, claim{name: n, role: roleDecision, index: i})
 	}
-	p.claims = append(p.claims, claim{name: p.Subject, role: roleSubject})
+	c.claims = append(c.claims, claim{name: p.Subject, role: roleSubject})
 	for i, n := range p.IDs {
-		p.claims = append(p.claims, claim{name: n, role: roleID, index: i})
+		c.claims = append(c.claims, claim{name: n, role: roleID, index: i})
 	}
 	if p.Policy != "" {
-		p.claims = append(p.claims, claim{name: p.Policy, role: rolePolicy})
+		c.claims = append(c.claims, claim{name: p.Policy, role: rolePolicy})
 	}
-	p.claims = append(p.claims,
+	c.claims = append(c.claims,
 		claim{name: "iat", role: roleIssuedAt}, claim{name: "exp", role: roleExpires},
 		claim{name: "nbf", role: roleNotBefore}, claim{name: "iss", role: roleIssuer})
 	for _, n := range p.Foreign {
-		p.claims = append(p.claims, claim{name: n, role: roleForeign})
+		c.claims = append(c.claims, claim{name: n, role: roleForeign})
 	}
 	for _, n := range p.Marks {
-		if i := slices.IndexFunc(p.claims, func(c claim) bool { return c.name == n }); i >= 0 {
-			p.claims[i].mark = true
+		if i := slices.IndexFunc(c.claims, func(c claim) bool { return c.name == n }); i >= 0 {
+			c.claims[i].mark = true
 			continue
 		}
-		p.claims = append(p.claims, claim{name: n, role: roleMark, mark: true})
+		c.claims = append(c.claims, claim{name: n, role: roleMark, mark: true})
 	}
-	for i := range p.claims {
-		c := &p.claims[i]
-		c.folded = string(appendFolded(nil, []byte(c.name)))
-		if p.find([]byte(c.folded)) != c {
-			return nil, fmt.Errorf("selo: profile %s: claim %q is named twice", p.Product, c.name)
+	for i := range c.claims {
+		one := &c.claims[i]
+		if !isClaimName(one.name) {
+			return nil, fmt.Errorf("selo: profile %s: %q is no name for a claim", p.Product, one.name)
+		}
+		one.folded = string(appendFolded(nil, []byte(one.name)))
+		if c.find([]byte(one.folded)) != one {
+			return nil, fmt.Errorf("selo: profile %s: claim %q is named twice", p.Product, one.name)
 		}
 	}
+	p.checked = c
 	return &p, nil
 }
 
+func (p Profile) clone() Profile {
+	p.Decision, p.IDs = slices.Clone(p.Decision), slices.Clone(p.IDs)
+	p.Marks, p.Foreign = slices.Clone(p.Marks), slices.Clone(p.Foreign)
+	return p
+}
+
+// isClaimName reports whether name can stand between quotes as it is.
+func isClaimName(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' })
+}
+
 // CanReach reports whether a response of this product can ever prove a.
-func (p *Profile) CanReach(a Assurance) bool { return a <= p.Assurance }
+func (p *Profile) CanReach(a Assurance) bool { return p.checked != nil && a <= p.checked.Assurance }
 
 // exact returns the claim of that name, or nil.
-func (p *Profile) exact(name []byte) *claim {
+func (p *checkedProfile) exact(name []byte) *claim {
 	for i := range p.claims {
 		if c := &p.claims[i]; c.name == string(name) {
 			return c
@@ -166,7 +193,7 @@ func (p *Profile) exact(name []byte) *claim {
 }
 
 // find returns the claim that some decoder might take a folded name for, or nil.
-func (p *Profile) find(folded []byte) *claim {
+func (p *checkedProfile) find(folded []byte) *claim {
 	for i := range p.claims {
 		if c := &p.claims[i]; c.folded == string(folded) {
 			return c

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -203,7 +204,8 @@ func ParseReceiptKeys(document []byte) (*ReceiptKeys, error) {
 			continue
 		}
 		x, err := b64.DecodeString(j.X)
-		if err != nil || len(x) != ed25519.PublicKeySize || j.Kid == "" ||
+		// The decoder passes over line breaks.
+		if err != nil || strings.ContainsAny(j.X, "\r\n") || len(x) != ed25519.PublicKeySize || j.Kid == "" ||
 			j.Alg != "" && j.Alg != receiptAlg || j.Use != "" && j.Use != "sig" {
 			continue
 		}
@@ -260,6 +262,12 @@ func VerifyReceipt(ctx context.Context, token string, want ReceiptExpectation) (
 		if f.missing {
 			return nil, refuse(ReasonRequestInvalid, f.name, "is required")
 		}
+	}
+	if want.Assurance < AssuranceUnset || want.Assurance > AssuranceMatch {
+		return nil, refuse(ReasonRequestInvalid, "assurance", "is none of the assurances")
+	}
+	if want.Skew < 0 {
+		return nil, refuse(ReasonRequestInvalid, "skew", "must not be negative")
 	}
 	if want.Assurance == AssuranceUnset {
 		want.Assurance = AssuranceMatch

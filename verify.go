@@ -110,6 +110,7 @@ func Verify(ctx context.Context, token string, want Expectation) (*Response, err
 // verification is one call of Verify: what the payload said, and what was found wrong with it.
 type verification struct {
 	want     Expectation
+	profile  *checkedProfile
 	now      time.Time
 	reader   *jwsReader
 	response *Response
@@ -139,8 +140,9 @@ const (
 
 func (v *verification) prepare() *Error {
 	w := &v.want
-	if w.Profile == nil || w.Profile.claims == nil {
-		return refuse(ReasonRequestInvalid, "profile", "is not one of Profiles, nor made by NewProfile")
+	var refused *Error
+	if v.profile, refused = w.Profile.check(); refused != nil {
+		return refused
 	}
 	if err := w.Key.check(); err != nil {
 		return err
@@ -152,11 +154,13 @@ func (v *verification) prepare() *Error {
 		return refuse(ReasonRequestInvalid, "once", "is required; without it one response can be used again")
 	case w.MaxAge < 0 || w.Skew < 0:
 		return refuse(ReasonRequestInvalid, "max_age", "durations must not be negative")
-	case (w.Policy == "") != (w.Profile.Policy == ""):
+	case w.Assurance < AssuranceUnset || w.Assurance > AssuranceMatch:
+		return refuse(ReasonRequestInvalid, "assurance", "is none of the assurances")
+	case (w.Policy == "") != (v.profile.Policy == ""):
 		return refuse(ReasonRequestInvalid, "policy", "is required for products that run a provider policy, and only for them")
 	}
 	if w.Assurance == AssuranceUnset {
-		w.Assurance = w.Profile.Assurance
+		w.Assurance = v.profile.Assurance
 	}
 	if w.MaxAge == 0 && w.Opened.IsZero() {
 		w.MaxAge = DefaultMaxAge
@@ -169,9 +173,9 @@ func (v *verification) prepare() *Error {
 		v.now = time.Now()
 	}
 	v.response = &Response{
-		Product:   w.Profile.Product,
-		Assurance: w.Profile.Assurance,
-		IDs:       make([]ProviderID, len(w.Profile.IDs)),
+		Product:   v.profile.Product,
+		Assurance: v.profile.Assurance,
+		IDs:       make([]ProviderID, len(v.profile.IDs)),
 	}
 	return nil
 }
@@ -179,10 +183,10 @@ func (v *verification) prepare() *Error {
 // member takes note of one claim of the payload.
 func (v *verification) member(name []byte, value jsontext.Value) {
 	r := v.reader
-	c := v.want.Profile.exact(name)
+	c := v.profile.exact(name)
 	if c == nil {
 		r.folded = appendFolded(r.folded[:0], name)
-		if c = v.want.Profile.find(r.folded); c != nil {
+		if c = v.profile.find(r.folded); c != nil {
 			v.misspelt = c.name
 		}
 		return
@@ -204,7 +208,7 @@ func (v *verification) member(name []byte, value jsontext.Value) {
 		if text, ok := r.text(value); ok && len(text) > 0 && len(text) <= maxIDSize {
 			v.ids[c.index] = yes
 			v.response.IDs[c.index] = ProviderID{
-				Provider:    v.want.Profile.Provider,
+				Provider:    v.profile.Provider,
 				Environment: v.want.Key.environment(),
 				Field:       c.name,
 				Value:       string(text),
@@ -283,13 +287,13 @@ func (v *verification) judge() {
 }
 
 func (v *verification) judgeShape() {
-	switch p := v.want.Profile; {
+	switch p := v.profile; {
 	case v.foreign != "":
 		v.fault(ReasonProductMismatch, v.foreign, "is a claim of another product's response than "+p.Product)
-	case len(p.Marks) > 0 && !v.marked && slices.Contains(v.decisions[:], yes):
+	case len(p.Marks) > 0 && !v.marked && v.decisions != [maxIDs]answer{}:
 		v.fault(ReasonProductMismatch, p.Marks[0], "has none of the claims that tell "+p.Product+" from other products")
 	}
-	if p := v.want.Profile; p.Policy != "" {
+	if p := v.profile; p.Policy != "" {
 		switch v.policy {
 		case missing:
 			v.fault(ReasonClaimMissing, p.Policy, "must name the policy that was run")
@@ -302,7 +306,7 @@ func (v *verification) judgeShape() {
 }
 
 func (v *verification) judgeSubject() {
-	switch field := v.want.Profile.Subject; v.subject {
+	switch field := v.profile.Subject; v.subject {
 	case missing:
 		v.fault(ReasonSubjectUnproven, field, "names nobody")
 	case wrongType:
@@ -349,7 +353,7 @@ func (v *verification) judgeTimes() {
 }
 
 func (v *verification) judgeIDs() {
-	for i, field := range v.want.Profile.IDs {
+	for i, field := range v.profile.IDs {
 		switch v.ids[i] {
 		case missing:
 			v.fault(ReasonClaimMissing, field, "identifies the attempt")
@@ -360,7 +364,7 @@ func (v *verification) judgeIDs() {
 }
 
 func (v *verification) judgeDecisions() {
-	for i, field := range v.want.Profile.Decision {
+	for i, field := range v.profile.Decision {
 		switch v.decisions[i] {
 		case missing:
 			v.fault(ReasonClaimMissing, field, "is what decides")
