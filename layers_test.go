@@ -1,0 +1,281 @@
+package selo_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+const modulePath = "github.com/selo-id/selo"
+
+// layer is one package of the module and what of the module it may import.
+type layer struct {
+	dir     string   // "." is the root
+	imports []string // dirs; every package may import the root
+}
+
+// layers is the whole house, from top to bottom. A package that is not here, an import that is not here,
+// and a line here without its package all fail TestLayers.
+//
+// A test may import every package that stands below its own, for it may need a real store or a provider
+// to talk to. It may never reach up.
+var layers = []layer{
+	{"cmd/selo", []string{"internal/api", "internal/broker", "internal/keyring", "internal/policy", "internal/sandbox", "internal/store"}},
+	{"internal/api", []string{"internal/broker", "internal/policy"}},
+	{"internal/broker", []string{"internal/keyring", "internal/policy", "internal/store"}},
+	{"internal/policy", nil},
+	{"internal/keyring", nil},
+	{"internal/store", nil},
+	{"internal/sandbox", nil},
+	{"internal/transcript", nil}, // of tests only
+	{".", nil},
+}
+
+// reserved names the packages that may import a module or a package of the standard library that nobody
+// else may. The path stands for everything below it.
+var reserved = []struct {
+	path string
+	only []string
+	why  string
+}{
+	{"database/sql", []string{"internal/store"}, "only the store speaks SQL"},
+	{"modernc.org/sqlite", []string{"internal/store"}, "only the store imports drivers"},
+	{"github.com/jackc/pgx", []string{"internal/store"}, "only the store imports drivers"},
+	{"github.com/pressly/goose", []string{"internal/store"}, "only the store migrates"},
+	{"encoding/json", nil, "it folds the case of names and keeps the last of two; use github.com/go-json-experiment/json"},
+	{"C", nil, "the binary is built without cgo"},
+}
+
+// rootImports are the only modules beside the standard library that the root, which other programs
+// import, may draw in.
+var rootImports = []string{"github.com/go-json-experiment/json"}
+
+// TestLayers reads every Go file of the module, whatever its build constraints.
+func TestLayers(t *testing.T) {
+	for _, fault := range layerFaults(os.DirFS("."), layers) {
+		t.Error(fault)
+	}
+}
+
+// layerFaults returns what in fsys goes against the table.
+func layerFaults(fsys fs.FS, table []layer) []string {
+	var faults []string
+	faultf := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	rank := func(dir string) int {
+		return slices.IndexFunc(table, func(l layer) bool { return l.dir == dir })
+	}
+	seen := make(map[string]bool)
+	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir():
+			return skipDir(fsys, name)
+		case path.Ext(name) != ".go":
+			return nil
+		}
+		dir, isTest := path.Dir(name), strings.HasSuffix(name, "_test.go")
+		from := rank(dir)
+		if from < 0 && !seen[dir] {
+			faultf("%s: the package is not in the table of layers", dir)
+		}
+		seen[dir] = true
+		src, err := fs.ReadFile(fsys, name)
+		if err != nil {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, src, parser.SkipObjectResolution)
+		if err != nil {
+			faultf("%v", err)
+			return nil
+		}
+		if isTest && sleeps(file) {
+			faultf("%s: calls time.Sleep outside testing/synctest; tests do not wait for time", name)
+		}
+		for _, decl := range file.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
+				faultf("%s: has an init function", name)
+			}
+		}
+		for _, spec := range file.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			if from < 0 {
+				continue // said above
+			}
+			if why := forbidden(table, from, imported, isTest); why != "" {
+				faultf("%s imports %s: %s", name, imported, why)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		faultf("reading the module: %v", err)
+	}
+	for _, l := range table {
+		if !seen[l.dir] {
+			faultf("%s: is in the table of layers, and there is no such package", l.dir)
+		}
+	}
+	return faults
+}
+
+// sleeps reports a call of time.Sleep in a file that does not use testing/synctest, where time is not real.
+func sleeps(file *ast.File) (found bool) {
+	for _, spec := range file.Imports {
+		if spec.Path.Value == `"testing/synctest"` {
+			return false
+		}
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.Name == "Sleep" {
+			x, ok := sel.X.(*ast.Ident)
+			found = found || ok && x.Name == "time"
+		}
+		return !found
+	})
+	return found
+}
+
+// skipDir skips what the go command does not take for packages of this module.
+func skipDir(fsys fs.FS, name string) error {
+	if name == "." {
+		return nil
+	}
+	base := path.Base(name)
+	if base == "testdata" || base == "vendor" || strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_") {
+		return fs.SkipDir
+	}
+	if _, err := fs.Stat(fsys, name+"/go.mod"); err == nil {
+		return fs.SkipDir // another module
+	}
+	return nil
+}
+
+// forbidden says why table[from] may not import a path, or "".
+func forbidden(table []layer, from int, imported string, isTest bool) string {
+	l := table[from]
+	if dir, ok := moduleDir(imported); ok {
+		to := slices.IndexFunc(table, func(l layer) bool { return l.dir == dir })
+		switch {
+		case to < 0:
+			return "it is not in the table of layers"
+		case to == from || dir == ".": // a test outside its package; the root, which everyone may import
+			return ""
+		case isTest && to > from, slices.Contains(l.imports, dir):
+			return ""
+		}
+		return "the table of layers has no such arrow"
+	}
+	if isTest {
+		return ""
+	}
+	for _, r := range reserved {
+		if within(imported, r.path) && !slices.Contains(r.only, l.dir) {
+			return r.why
+		}
+	}
+	inRootImports := slices.ContainsFunc(rootImports, func(p string) bool { return within(imported, p) })
+	if l.dir == "." && !isStandard(imported) && !inRootImports {
+		return "the root imports the standard library and the strict JSON decoder only"
+	}
+	return ""
+}
+
+// moduleDir returns the directory of an import path of this module.
+func moduleDir(imported string) (string, bool) {
+	if imported == modulePath {
+		return ".", true
+	}
+	return strings.CutPrefix(imported, modulePath+"/")
+}
+
+func within(imported, prefix string) bool {
+	return imported == prefix || strings.HasPrefix(imported, prefix+"/")
+}
+
+// isStandard tells the standard library by the rule the go command keeps: no dot in the first element.
+func isStandard(imported string) bool {
+	first, _, _ := strings.Cut(imported, "/")
+	return !strings.Contains(first, ".")
+}
+
+// TestLayersCatch shows that every rule of TestLayers can fail.
+func TestLayersCatch(t *testing.T) {
+	table := []layer{
+		{"cmd/selo", []string{"internal/broker"}},
+		{"internal/broker", []string{"internal/store"}},
+		{"internal/store", nil},
+		{".", nil},
+	}
+	for _, tc := range []struct {
+		name, file, source string
+		want               string // in the one fault; "" for none
+	}{
+		{"clean", "internal/broker/b.go", `import "github.com/selo-id/selo/internal/store"`, ""},
+		{"unknown package", "internal/utils/u.go", ``, "internal/utils: the package is not in the table"},
+		{"unknown package of tests", "internal/fixtures/u_test.go", ``, "internal/fixtures: the package is not in the table"},
+		{"hidden by a build constraint", "internal/store/x_windows.go", `import "github.com/selo-id/selo/internal/broker"`, "no such arrow"},
+		{"import up", "internal/store/up.go", `import "github.com/selo-id/selo/internal/broker"`, "no such arrow"},
+		{"import past a layer", "cmd/selo/past.go", `import "github.com/selo-id/selo/internal/store"`, "no such arrow"},
+		{"renamed import", "cmd/selo/past.go", `import s "github.com/selo-id/selo/internal/store"`, "no such arrow"},
+		{"import of a package that is not there", "cmd/selo/gone.go", `import "github.com/selo-id/selo/internal/gone"`, "not in the table"},
+		{"test imports down past a layer", "cmd/selo/past_test.go", `import "github.com/selo-id/selo/internal/store"`, ""},
+		{"test imports up", "internal/store/up_test.go", `import "github.com/selo-id/selo/internal/broker"`, "no such arrow"},
+		{"test imports its own package", "internal/store/own_test.go", `import "github.com/selo-id/selo/internal/store"`, ""},
+		{"root imports internal", "up.go", `import "github.com/selo-id/selo/internal/store"`, "no such arrow"},
+		{"root imports a module", "jose.go", `import "github.com/go-jose/go-jose/v4"`, "standard library and the strict JSON decoder only"},
+		{"root imports a namesake", "json.go", `import "github.com/go-json-experiment/jsonplus"`, "standard library and the strict JSON decoder only"},
+		{"root imports strict JSON", "json.go", `import "github.com/go-json-experiment/json/jsontext"`, ""},
+		{"root's test imports a module", "cmp_test.go", `import "github.com/google/go-cmp/cmp"`, ""},
+		{"driver outside the store", "internal/broker/db.go", `import _ "modernc.org/sqlite"`, "only the store imports drivers"},
+		{"part of a driver", "internal/broker/db.go", `import "github.com/jackc/pgx/v5/pgxpool"`, "only the store imports drivers"},
+		{"SQL outside the store", "internal/broker/db.go", `import "database/sql"`, "only the store speaks SQL"},
+		{"driver in the store", "internal/store/db.go", `import _ "modernc.org/sqlite"`, ""},
+		{"encoding/json", "internal/store/json.go", `import "encoding/json"`, "folds the case"},
+		{"encoding/json in a test", "internal/store/json_test.go", `import "encoding/json"`, ""},
+		{"cgo", "internal/store/c.go", `import "C"`, "without cgo"},
+		{"init", "internal/store/init.go", `func init() {}`, "has an init function"},
+		{"init in a test", "internal/store/init_test.go", `func init() {}`, "has an init function"},
+		{"sleeping test", "internal/store/s_test.go", "import \"time\"\n\nfunc f() { time.Sleep(1) }", "calls time.Sleep"},
+		{"test that sleeps in a bubble", "internal/store/s_test.go", "import (\"time\"; \"testing/synctest\")\n\nfunc f() { synctest.Test(nil, nil); time.Sleep(1) }", ""},
+		{"method named init", "internal/store/m.go", "type t int\n\nfunc (t) init() {}", ""},
+		{"testdata", "internal/store/testdata/t.go", `import "C"`, ""},
+		{"another module", "tools/t.go", `import "C"`, ""},
+		{"does not parse", "internal/store/broken.go", `import import`, "missing import path"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			fsys := fstest.MapFS{"tools/go.mod": {Data: []byte("module example.com/tools")}}
+			for _, l := range table {
+				fsys[path.Join(l.dir, "doc.go")] = &fstest.MapFile{Data: []byte("package p\n")}
+			}
+			fsys[tc.file] = &fstest.MapFile{Data: []byte("package p\n\n" + tc.source + "\n")}
+			expectFault(t, layerFaults(fsys, table), tc.want)
+		})
+	}
+	t.Run("package that is not there", func(t *testing.T) {
+		fsys := fstest.MapFS{"doc.go": {Data: []byte("package p\n")}}
+		expectFault(t, layerFaults(fsys, []layer{{"internal/gone", nil}, {".", nil}}), "internal/gone: is in the table of layers, and there is no such package")
+	})
+}
+
+func expectFault(t *testing.T, got []string, want string) {
+	t.Helper()
+	switch {
+	case want == "" && len(got) > 0:
+		t.Errorf("faults, want none: %q", got)
+	case want != "" && (len(got) != 1 || !strings.Contains(got[0], want)):
+		t.Errorf("faults %q, want one that contains %q", got, want)
+	}
+}
