@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/transcript"
 )
 
 // issuer is an identity provider that publishes its keys, well or badly, and counts how often it is asked.
@@ -70,7 +71,7 @@ func newRemote(t *testing.T) *remote {
 	t.Cleanup(srv.Close)
 	r.Authenticator = mustNew(t, Config{
 		Apps: []App{{Name: "bank", Issuer: testIssuer, Audience: "bank-app", JWKSURL: srv.URL + "/jwks"}},
-		Now:  r.clock.now, Log: slog.New(slog.NewTextHandler(r.log, nil)),
+		Now:  r.clock.now, Log: slog.New(slog.NewTextHandler(transcript.LogTo(r.log), nil)),
 	})
 	r.keys = r.apps[0].keys.(*remoteKeys)
 	return r

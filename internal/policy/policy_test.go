@@ -23,7 +23,13 @@ import (
 	"time"
 
 	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/transcript"
 )
+
+func TestMain(m *testing.M) {
+	transcript.CPF(testCPF)
+	os.Exit(transcript.Main(m))
+}
 
 const (
 	testIssuer = "https://id.bank.example"
@@ -232,6 +238,7 @@ func wantRefused(t testing.TB, caller *Caller, err error, reason selo.Reason, fi
 	if e.Reason != reason || e.Field != field || e.Detail == "" {
 		t.Errorf("got %v; want %s: %s and a detail", e, reason, field)
 	}
+	_ = transcript.Error(err)
 	text := fmt.Sprintf("%v %+v %#v", err, *e, e)
 	for _, secret := range append(secrets, testCPF, testSub, "529.982.247-25") {
 		for _, part := range append(strings.Split(secret, "."), secret) {

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/transcript"
 )
 
 func TestServices(t *testing.T) {
@@ -25,7 +26,7 @@ func TestServices(t *testing.T) {
 		if sum := sha256.Sum256([]byte(key)); string(hash) != string(sum[:]) {
 			t.Error("HashAPIKey is not SHA-256")
 		}
-		keys = append(keys, key)
+		keys = append(keys, transcript.Secret(key))
 		services = append(services, Service{Name: name, App: "bank", KeySHA256: hash,
 			Scopes: []string{ScopeSessionsOpen, ScopeSessionsRead}[i%2 : i%2+1], MapSubjects: name == "mapped"})
 	}

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -16,7 +18,15 @@ import (
 
 	"github.com/selo-id/selo"
 	"github.com/selo-id/selo/internal/sandbox"
+	"github.com/selo-id/selo/internal/transcript"
 )
+
+func TestMain(m *testing.M) {
+	transcript.Secret(bothSecret)
+	transcript.CPF(ana)
+	transcript.CPF(bruno)
+	os.Exit(transcript.Main(m))
+}
 
 const (
 	bothClient  = "64b7f3c2a1d0e9f8b7a6c5d4" // activated for both products
@@ -45,7 +55,7 @@ func testConfig(log *slog.Logger) sandbox.Config {
 func newSandbox(t testing.TB) (*sandbox.Sandbox, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer
-	s, err := sandbox.New(testConfig(slog.New(slog.NewJSONHandler(&log, nil))))
+	s, err := sandbox.New(testConfig(slog.New(slog.NewJSONHandler(transcript.LogTo(&log), nil))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,6 +93,7 @@ func post(t testing.TB, h http.Handler, path, body string, authorization ...stri
 	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
+	_, _ = transcript.ReplyTo(io.Discard).Write(w.Body.Bytes())
 	if got := w.Header().Get("Cache-Control"); got != "no-store" {
 		t.Errorf("Cache-Control = %q, want no-store", got)
 	}
