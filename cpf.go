@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"unique"
 )
 
@@ -57,6 +58,9 @@ func (c CPF) String() string { return c.Masked() }
 
 // Format prints Masked for every verb.
 func (c CPF) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.Masked()) }
+
+// LogValue logs Masked.
+func (c CPF) LogValue() slog.Value { return slog.StringValue(c.Masked()) }
 
 // MarshalText always fails: a record that needs the number must say Digits, one that does not must say
 // Masked or keep a keyed pseudonym.

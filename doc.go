@@ -43,9 +43,9 @@
 // # What it refuses
 //
 // Every refusal is an *Error with a stable Reason, tested with errors.Is(err, selo.ReasonStale). Whatever
-// is not understood is refused: tokens over 16 KiB, base64 that is not canonical, headers with crit, b64,
-// zip, cty or another alg than HS256, JSON with a name twice or in another spelling, decisions that are
-// not JSON true. Secret and CPF values cannot print, log or marshal themselves.
+// in a response is not understood is refused: more than 16 KiB, base64 that is not canonical, a header with
+// crit, b64, zip, cty or another alg than HS256, JSON with a name twice or a claim in another spelling, a
+// decision that is not JSON true. Secret and CPF values cannot print, log or marshal themselves.
 //
 // Secrets under 32 bytes work, since the provider issues them, but ask Secret.Weak and warn.
 //

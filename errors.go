@@ -91,9 +91,13 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// All returns the error itself followed by Also.
+// All returns the error itself followed by Also, and what those hold in turn.
 func (e *Error) All() []*Error {
-	return append([]*Error{e}, e.Also...)
+	all := []*Error{e}
+	for _, also := range e.Also {
+		all = append(all, also.All()...)
+	}
+	return all
 }
 
 // Reasons returns the reason code of every fault found, each once, in the order of the checks.
@@ -125,8 +129,15 @@ func (e *Error) Is(target error) bool {
 	return false
 }
 
-// Unwrap returns the cause beneath, if any.
-func (e *Error) Unwrap() error { return e.Err }
+// Unwrap returns the causes beneath, if any.
+func (e *Error) Unwrap() (causes []error) {
+	for _, one := range e.All() {
+		if one.Err != nil {
+			causes = append(causes, one.Err)
+		}
+	}
+	return causes
+}
 
 // ReasonsOf returns the reason codes in err, or nil when err holds no *Error: then it is a fault of the
 // program or its surroundings, and the caller must refuse.

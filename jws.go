@@ -46,11 +46,13 @@ type jwsReader struct {
 
 var jwsReaders = sync.Pool{New: func() any { return new(jwsReader) }}
 
-// release wipes what the token held, personal data among it, and returns the reader to the pool.
+// release wipes what the reader still has of the token, personal data among it, and of the MAC, and
+// returns the reader to the pool. What was outgrown is left to the garbage collector.
 func (r *jwsReader) release() {
 	clear(r.token)
 	clear(r.header)
 	clear(r.payload)
+	clear(r.mac)
 	clear(r.unquoted[:cap(r.unquoted)])
 	jwsReaders.Put(r)
 }

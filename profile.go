@@ -32,8 +32,13 @@ func (a Assurance) String() string {
 	return assuranceNames[a]
 }
 
-// MarshalText returns the name.
-func (a Assurance) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+// MarshalText returns the name. An assurance that has none, AssuranceUnset among them, does not marshal.
+func (a Assurance) MarshalText() ([]byte, error) {
+	if a < AssurancePresence || a > AssuranceMatch {
+		return nil, fmt.Errorf("selo: %v does not marshal: it is no assurance", int(a))
+	}
+	return []byte(a.String()), nil
+}
 
 // UnmarshalText accepts exactly the four names.
 func (a *Assurance) UnmarshalText(b []byte) error {
@@ -118,7 +123,7 @@ func NewProfile(p Profile) (*Profile, error) {
 	switch {
 	case p.Product == "" || p.Provider == "":
 		return nil, fmt.Errorf("selo: profile %q: Product and Provider are required", p.Product)
-	case !isClaimName(p.TokenSubject) || p.TokenSubject == "iss" || p.TokenSubject == "exp":
+	case !isClaimName(p.TokenSubject) || slices.Contains([]string{"iss", "exp"}, string(appendFolded(nil, []byte(p.TokenSubject)))):
 		return nil, fmt.Errorf("selo: profile %s: TokenSubject must name a claim of the token, other than iss and exp", p.Product)
 	case p.Lifetime <= 0 || p.MaxLifetime < p.Lifetime:
 		return nil, fmt.Errorf("selo: profile %s: need 0 < Lifetime <= MaxLifetime", p.Product)

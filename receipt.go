@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +28,8 @@ const (
 
 	receiptAlg = "EdDSA"
 )
+
+var errNoReceiptKey = refuse(ReasonRequestInvalid, "receipt key", "is the zero value; generate or parse one")
 
 // Subject is an end user: who, according to whom. Two issuers with the same ID are two subjects.
 type Subject struct {
@@ -63,7 +67,8 @@ type receiptClaims struct {
 	ID            string    `json:"jti"`
 }
 
-// ReceiptKey signs receipts. Like a Secret it cannot be printed, logged or marshalled.
+// ReceiptKey signs receipts. Like a Secret it cannot be printed, logged or marshalled. The zero value is no
+// key and signs nothing; see GenerateReceiptKey and ParseReceiptKey.
 type ReceiptKey struct {
 	private func() ed25519.PrivateKey // a function, since fmt cannot print what one captures; see Secret
 	kid     string
@@ -99,6 +104,9 @@ func ParseReceiptKey(pemBytes []byte) (*ReceiptKey, error) {
 // PEM returns the private key in the form that ParseReceiptKey reads, to be written to a file of mode
 // 0600 and nowhere else.
 func (k *ReceiptKey) PEM() ([]byte, error) {
+	if k.private == nil {
+		return nil, errNoReceiptKey
+	}
 	der, err := x509.MarshalPKCS8PrivateKey(k.private())
 	if err != nil {
 		return nil, fmt.Errorf("encoding receipt key: %w", err)
@@ -135,6 +143,9 @@ func (k *ReceiptKey) Sign(r Receipt) (string, error) {
 		r.Issuer, r.App, r.Subject.ID, r.Subject.Issuer, r.Session, r.Product, r.Purpose, r.Assurance,
 		r.IssuedAt.Unix(), r.ExpiresAt.Unix(), r.ID,
 	}
+	if k.private == nil {
+		return "", errNoReceiptKey
+	}
 	if err := c.check(); err != nil {
 		return "", err
 	}
@@ -167,6 +178,9 @@ func (c *receiptClaims) check() *Error {
 
 // Public returns the keys that verify what k signs.
 func (k *ReceiptKey) Public() *ReceiptKeys {
+	if k.private == nil {
+		return &ReceiptKeys{}
+	}
 	return &ReceiptKeys{map[string]ed25519.PublicKey{k.kid: k.private().Public().(ed25519.PublicKey)}}
 }
 
@@ -223,7 +237,8 @@ func ParseReceiptKeys(document []byte) (*ReceiptKeys, error) {
 // JWKS returns the document that ParseReceiptKeys reads.
 func (ks *ReceiptKeys) JWKS() ([]byte, error) {
 	set := jwks{Keys: []jwk{}}
-	for kid, public := range ks.byID {
+	for _, kid := range slices.Sorted(maps.Keys(ks.byID)) {
+		public := ks.byID[kid]
 		set.Keys = append(set.Keys, jwk{Kty: "OKP", Crv: "Ed25519", Alg: receiptAlg, Use: "sig", Kid: kid, X: b64.EncodeToString(public)})
 	}
 	return json.Marshal(set)

@@ -69,8 +69,8 @@ type Response struct {
 //
 // The checks, in order: size; three canonical segments; HMAC under the expected key, in constant time;
 // header; one strict JSON object; not our own mobile token nor another product's response; the subject is
-// the expected person; made after the attempt began, not in the future, not expired; proves enough; every
-// decision claim is JSON true; no id was used before. The checks up to the JSON object stop at the first
+// the expected person; made after the attempt began, not in the future, not expired; proves enough; carries
+// its ids; every decision claim is JSON true; no id was used before. The checks up to the JSON object stop at the first
 // fault, since nothing after it is known; the later ones report everything they find.
 //
 // The ids are used up by an answer, yes or no: when all is well, or when all is well but the decision. In
