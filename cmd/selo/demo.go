@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -239,9 +238,12 @@ func newDemoConfig(dir string) (*Config, error) {
 	if err := write(serviceKeyFile, apiKey); err != nil {
 		return nil, err
 	}
-	hash := sha256.Sum256([]byte(apiKey))
+	hash, err := policy.HashAPIKey(apiKey)
+	if err != nil {
+		return nil, err
+	}
 	cfg.Services = []ServiceConfig{{
-		Name: "backend", App: demoApp, KeySHA256: hex.EncodeToString(hash[:]),
+		Name: "backend", App: demoApp, KeySHA256: hex.EncodeToString(hash),
 		Scopes: []string{policy.ScopeSessionsOpen, policy.ScopeSessionsRead},
 	}}
 	return cfg, nil
