@@ -1,6 +1,7 @@
 package selo
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -44,7 +45,7 @@ func (a Assurance) MarshalText() ([]byte, error) {
 func (a *Assurance) UnmarshalText(b []byte) error {
 	i := slices.Index(assuranceNames[1:], string(b))
 	if i < 0 {
-		return fmt.Errorf("unknown assurance %q: want presence, known-context, reauthenticated or match", b)
+		return errors.New("unknown assurance: want presence, known-context, reauthenticated or match")
 	}
 	*a = Assurance(i + 1)
 	return nil

@@ -38,7 +38,7 @@ type Subject struct {
 }
 
 // Receipt is our statement that a session was granted, for the customer's other services: they then need
-// no client secret and believe no app. It names no CPF.
+// no client secret and believe no app. It names no CPF, unless the issuer uses the CPF as sub.
 type Receipt struct {
 	Issuer    string // iss: this Selo
 	App       string // aud: the app, as configured

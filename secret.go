@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
@@ -65,16 +66,21 @@ func ReadSecretFile(path string) (Secret, error) {
 	}
 	defer clear(b)
 	if len(b) > maxSecretSize {
-		return Secret{}, fmt.Errorf("reading secret file %s: longer than %d bytes, so not a client secret", path, maxSecretSize)
+		return Secret{}, secretFileError(path, fmt.Errorf("longer than %d bytes, so not a client secret", maxSecretSize))
 	}
 	if trimmed, ok := bytes.CutSuffix(b, []byte("\n")); ok {
 		b, _ = bytes.CutSuffix(trimmed, []byte("\r"))
 	}
 	s, err := NewSecret(b)
 	if err != nil {
-		return Secret{}, fmt.Errorf("reading secret file %s: %w", path, err)
+		return Secret{}, secretFileError(path, err)
 	}
 	return s, nil
+}
+
+// secretFileError has the form of what os returns, so that a caller can take the path out alike.
+func secretFileError(path string, err error) error {
+	return fmt.Errorf("reading secret file: %w", &fs.PathError{Op: "read", Path: path, Err: err})
 }
 
 // IsZero reports whether s is the zero value, which is no secret.

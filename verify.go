@@ -154,6 +154,8 @@ func (v *verification) prepare() *Error {
 		return refuse(ReasonRequestInvalid, "once", "is required; without it one response can be used again")
 	case w.MaxAge < 0 || w.Skew < 0:
 		return refuse(ReasonRequestInvalid, "max_age", "durations must not be negative")
+	case !w.Opened.IsZero() && w.Opened.Year() < 2020:
+		return refuse(ReasonRequestInvalid, "opened", "is before 2020: an unset time of another system? Leave it zero if it is not known")
 	case w.Assurance < AssuranceUnset || w.Assurance > AssuranceMatch:
 		return refuse(ReasonRequestInvalid, "assurance", "is none of the assurances")
 	case (w.Policy == "") != (v.profile.Policy == ""):

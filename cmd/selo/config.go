@@ -1,10 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net"
@@ -107,21 +112,51 @@ func readConfig(path string) (*Config, error) {
 		return nil, fmt.Errorf("reading configuration: %w", err)
 	}
 	c := &Config{dir: filepath.Dir(path)}
-	var tree any
-	if err := yaml.Unmarshal(data, &tree); err != nil {
-		return nil, fmt.Errorf("%s: %s", path, yaml.FormatError(err, false, true))
+	// What the decoder says of a mistake quotes the file, which may be a key, or have one pasted into it.
+	// So of its errors only the place is passed on.
+	var tree, more any
+	documents := yaml.NewDecoder(bytes.NewReader(data))
+	if err := documents.Decode(&tree); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: is not YAML%s", path, place(err))
+	}
+	if err := documents.Decode(&more); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: must be one YAML document; there is a second after ---", path)
+	}
+	if _, ok := tree.(map[string]any); !ok {
+		return nil, fmt.Errorf("%s: is no configuration, which is a YAML mapping", path)
 	}
 	var errs []error
 	for _, m := range mismatches("", tree, reflect.TypeOf(*c)) {
 		errs = append(errs, errors.New(m))
 	}
-	if err := yaml.Unmarshal(data, c); err != nil {
-		errs = append(errs, errors.New(yaml.FormatError(err, false, true)))
+	if len(errs) == 0 {
+		if err := yaml.Unmarshal(data, c); err != nil {
+			errs = append(errs, fmt.Errorf("a value has the wrong type%s", place(err)))
+		}
 	}
 	if len(errs) > 0 {
 		return nil, fmt.Errorf("%s:\n%w", path, errors.Join(errs...))
 	}
 	return c, nil
+}
+
+// place says where a YAML error is, and nothing of what is there.
+func place(err error) string {
+	var at yaml.Error
+	if errors.As(err, &at) && at.GetToken() != nil {
+		p := at.GetToken().Position
+		return fmt.Sprintf(" (line %d, column %d)", p.Line, p.Column)
+	}
+	return ""
+}
+
+// withoutPath takes the path out of a file error: where a path belongs somebody may have pasted the secret.
+func withoutPath(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
 }
 
 // mismatches walks what was parsed beside the type that it is for. The decoder's own strict mode stops at
@@ -132,6 +167,9 @@ func mismatches(path string, tree any, t reflect.Type) (all []string) {
 	}
 	switch node := tree.(type) {
 	case map[string]any:
+		if t.Kind() != reflect.Map && t.Kind() != reflect.Struct {
+			return []string{path + ": must not be a mapping"}
+		}
 		for _, name := range slices.Sorted(maps.Keys(node)) {
 			at := strings.TrimPrefix(path+"."+name, ".")
 			switch t.Kind() {
@@ -141,23 +179,50 @@ func mismatches(path string, tree any, t reflect.Type) (all []string) {
 				if f, ok := fieldByTag(t, name); ok {
 					all = append(all, mismatches(at, node[name], f.Type)...)
 				} else {
-					all = append(all, at+": unknown field")
+					all = append(all, unknownField(path, name))
 				}
 			}
 		}
 	case []any:
-		if t.Kind() == reflect.Slice {
-			for i, value := range node {
-				all = append(all, mismatches(fmt.Sprintf("%s[%d]", path, i), value, t.Elem())...)
-			}
+		if t.Kind() != reflect.Slice {
+			return []string{path + ": must not be a list"}
 		}
-	case string, nil:
+		for i, value := range node {
+			all = append(all, mismatches(fmt.Sprintf("%s[%d]", path, i), value, t.Elem())...)
+		}
+	case nil:
 	default:
-		if t.Kind() == reflect.String {
-			all = append(all, path+": must be text; put it in quotes")
+		_, isText := node.(string)
+		_, isBool := node.(bool)
+		_, isWhole := node.(uint64)
+		switch t.Kind() {
+		case reflect.String:
+			if !isText {
+				all = append(all, path+": must be text; put it in quotes")
+			}
+		case reflect.Bool:
+			if !isBool {
+				all = append(all, path+": must be true or false")
+			}
+		case reflect.Int:
+			if !isWhole {
+				all = append(all, path+": must be a whole number")
+			}
+		case reflect.Slice:
+			all = append(all, path+": must be a list")
+		default:
+			all = append(all, path+": must be a mapping of fields")
 		}
 	}
 	return all
+}
+
+// unknownField names a field, unless it is too long to be a slip of the pen.
+func unknownField(path, name string) string {
+	if len(name) > 32 {
+		name = "(a long name)"
+	}
+	return strings.TrimPrefix(path+"."+name, ".") + ": unknown field"
 }
 
 func fieldByTag(t reflect.Type, name string) (reflect.StructField, bool) {
@@ -213,13 +278,14 @@ func (c *Config) accessKeys(f *faults) []keyring.Key {
 			Products:  k.Products,
 			State:     keyring.State(k.State),
 		}
-		if k.SecretFile == "" {
+		secret, err := selo.ReadSecretFile(c.path(k.SecretFile))
+		switch {
+		case k.SecretFile == "":
 			f.add(at+".secret_file", "is required; the secret itself never stands in this file")
-		} else if secret, err := selo.ReadSecretFile(c.path(k.SecretFile)); err != nil {
-			f.add(at+".secret_file", "%v", err)
-		} else {
-			key.Secret = secret
+		case err != nil:
+			f.add(at+".secret_file", "%v", withoutPath(err))
 		}
+		key.Secret = secret
 		if k.Until != "" {
 			until, err := time.Parse(time.RFC3339, k.Until)
 			if err != nil {
@@ -234,18 +300,11 @@ func (c *Config) accessKeys(f *faults) []keyring.Key {
 
 // ring is accessKeys as a checked ring, nil after a mistake.
 func (c *Config) ring(f *faults) *keyring.Ring {
-	before := len(*f)
-	keys := c.accessKeys(f)
 	if len(c.AccessKeys) == 0 {
 		f.add("access_keys", "at least one is required")
 	}
-	ring, err := keyring.NewRing(keys)
-	// A secret that could not be read was reported where its file is named.
-	if len(*f) == before {
-		f.join(err)
-	} else {
-		ring = nil
-	}
+	ring, err := keyring.NewRing(c.accessKeys(f))
+	f.join(err)
 	return ring
 }
 
@@ -256,7 +315,7 @@ func (c *Config) peppers(f *faults) *keyring.Peppers {
 		at := fmt.Sprintf("peppers[%d]", i)
 		material, err := os.ReadFile(c.path(p.File))
 		if err != nil {
-			f.add(at+".file", "%v", err)
+			f.add(at+".file", "%v", withoutPath(err))
 			continue
 		}
 		pepper, err := keyring.NewPepper(p.Version, []byte(strings.TrimRight(string(material), "\r\n")))
@@ -301,6 +360,9 @@ func (c *Config) services(f *faults) (all []policy.Service) {
 		if err != nil {
 			f.add(fmt.Sprintf("services[%d].key_sha256", i), "must be the SHA-256 of the API key in hex (printf %%s KEY | sha256sum)")
 		}
+		if err == nil && len(hash) == sha256.Size && !slices.ContainsFunc(hash, func(b byte) bool { return b != 0 }) {
+			f.add(fmt.Sprintf("services[%d].key_sha256", i), "is the example's, of no key at all")
+		}
 		all = append(all, policy.Service{Name: s.Name, App: s.App, KeySHA256: hash, Scopes: s.Scopes, MapSubjects: s.MapSubjects})
 	}
 	return all
@@ -320,12 +382,19 @@ func (c *Config) checkListener(f *faults) {
 		if c.InsecureHTTP {
 			f.add("insecure_http", "contradicts tls")
 		}
+		if _, err := tls.LoadX509KeyPair(c.path(c.TLS.CertFile), c.path(c.TLS.KeyFile)); err != nil {
+			f.add("tls", "the certificate and its key do not load: %v", withoutPath(err))
+		}
 		return
 	}
-	ip := net.ParseIP(host)
-	if !c.InsecureHTTP && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		f.add("listen", "%s is not a loopback address: set tls, or insecure_http if something in front does TLS", host)
+	if !c.InsecureHTTP && !isLoopback(host) {
+		f.add("listen", "is not a loopback address: set tls, or insecure_http if something in front does TLS")
 	}
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // parts is everything that a configuration describes, checked and opened.
@@ -388,7 +457,7 @@ func (c *Config) receiptKey() (*selo.ReceiptKey, error) {
 	}
 	data, err := os.ReadFile(c.path(c.ReceiptKeyFile))
 	if err != nil {
-		return nil, fmt.Errorf("receipt_key_file: %w", err)
+		return nil, fmt.Errorf("receipt_key_file: %w", withoutPath(err))
 	}
 	defer clear(data)
 	key, err := selo.ParseReceiptKey(data)
@@ -400,7 +469,10 @@ func (c *Config) receiptKey() (*selo.ReceiptKey, error) {
 
 // looseFiles warns of secrets that other users of the machine can read.
 func (c *Config) looseFiles() (warnings []string) {
-	files := []string{c.ReceiptKeyFile}
+	files := []string{c.ReceiptKeyFile, c.Database}
+	if c.TLS != nil {
+		files = append(files, c.TLS.KeyFile)
+	}
 	for _, p := range c.Peppers {
 		files = append(files, p.File)
 	}
@@ -409,7 +481,7 @@ func (c *Config) looseFiles() (warnings []string) {
 	}
 	for _, file := range files {
 		if info, err := os.Stat(c.path(file)); err == nil && info.Mode().Perm()&0o077 != 0 {
-			warnings = append(warnings, fmt.Sprintf("%s: has mode %04o; a secret is its owner's alone (chmod 600)", file, info.Mode().Perm()))
+			warnings = append(warnings, fmt.Sprintf("%s: has mode %04o; it is its owner's alone (chmod 600)", file, info.Mode().Perm()))
 		}
 	}
 	return warnings

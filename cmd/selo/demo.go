@@ -32,11 +32,12 @@ const (
 	demoReceiptIssuer = "https://selo.demo.invalid"
 
 	serviceKeyFile = "service-api-key"
+	demoConfigFile = "selo.yaml"
 )
 
 type demoCommand struct {
 	Dir        string `placeholder:"DIR" help:"Keep configuration, keys and database in DIR, and go on with them next time." type:"path"`
-	ListenBase string `name:"listen-base" default:"127.0.0.1:8401" placeholder:"HOST:PORT" help:"API address; the sandbox and the sign-in take the next two ports. Port 0 picks three free ones."`
+	ListenBase string `name:"listen-base" default:"127.0.0.1:8401" placeholder:"HOST:PORT" help:"API address (${default}); the sandbox and the sign-in take the next two ports. Port 0 picks three free ones."`
 	JSON       bool   `name:"json" help:"Print one line of JSON with the base URLs instead of the guide."`
 }
 
@@ -65,8 +66,8 @@ func (cmd *demoCommand) Run(ctx context.Context, std streams) (err error) {
 			return err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	} else if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
+	} else if err := prepareDir(dir); err != nil {
+		return fmt.Errorf("--dir: %w", err)
 	}
 	cfg, err := demoConfig(dir, listeners[0].Addr().String(), urls)
 	if err != nil {
@@ -114,6 +115,29 @@ func (cmd *demoCommand) Run(ctx context.Context, std streams) (err error) {
 	return nil
 }
 
+// prepareDir makes a folder for a demo, or accepts one that is empty or a demo's, and nobody else's: what
+// stands in other folders is not ours to write over.
+func prepareDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o002 != 0 {
+		return errors.New("everybody may write to this folder; choose another")
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(dir, demoConfigFile)); len(entries) > 0 && err != nil {
+		return errors.New("this folder holds something that is not a demo's; choose an empty one")
+	}
+	return nil
+}
+
 // waitReady returns when the server, whose listener takes connections already, has answered once.
 func waitReady(ctx context.Context, url string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -138,7 +162,7 @@ func listenThree(ctx context.Context, base string) (ls []net.Listener, urls demo
 	if err != nil || port > 65533 {
 		return nil, urls, usagef("--listen-base: the port must be a number from 0 to 65533")
 	}
-	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+	if !isLoopback(host) {
 		return nil, urls, usagef("--listen-base: the demo signs anyone in, so it listens on a loopback address only, such as 127.0.0.1:8401")
 	}
 	var at [3]string
@@ -163,7 +187,7 @@ func listenThree(ctx context.Context, base string) (ls []net.Listener, urls demo
 // demoConfig writes what the demo needs into dir, and reads it back as serve would. Keys that are there
 // from an earlier run are kept, so that its database still means something.
 func demoConfig(dir, listen string, urls demoURLs) (*Config, error) {
-	path := filepath.Join(dir, "selo.yaml")
+	path := filepath.Join(dir, demoConfigFile)
 	cfg, err := readConfig(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		cfg, err = newDemoConfig(dir)
@@ -181,7 +205,11 @@ func demoConfig(dir, listen string, urls demoURLs) (*Config, error) {
 		return nil, err
 	}
 	header := []byte("# Written by selo demo. selo.example.yaml explains the fields.\n")
-	if err := os.WriteFile(path, append(header, text...), 0o600); err != nil {
+	// In one step, so that a kill leaves the old one or the new one.
+	if err := os.WriteFile(path+".new", append(header, text...), 0o600); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
 		return nil, err
 	}
 	return readConfig(path)
@@ -190,7 +218,12 @@ func demoConfig(dir, listen string, urls demoURLs) (*Config, error) {
 // newDemoConfig makes fresh keys in dir and the configuration that names them.
 func newDemoConfig(dir string) (*Config, error) {
 	write := func(name, text string) error {
-		return os.WriteFile(filepath.Join(dir, name), []byte(text+"\n"), 0o600)
+		f, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteString(text + "\n")
+		return errors.Join(err, f.Close())
 	}
 	cfg := &Config{
 		Issuer:         demoReceiptIssuer,

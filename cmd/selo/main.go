@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -45,7 +47,7 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 var errNotGranted = errors.New("not granted")
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
 	stop()
 	os.Exit(code)
@@ -75,7 +77,7 @@ func run(ctx context.Context, args []string, std streams) int {
 		return exited
 	}
 	if err != nil {
-		fmt.Fprintln(std.err, "selo:", err)
+		fmt.Fprintln(std.err, "selo:", parseFault(err, args))
 		fmt.Fprintln(std.err, "See: selo --help")
 		return exitUsage
 	}
@@ -91,4 +93,27 @@ func run(ctx context.Context, args []string, std streams) int {
 		fmt.Fprintln(std.err, "selo:", err)
 		return exitFailed
 	}
+}
+
+var (
+	flagFault = regexp.MustCompile(`^(?:missing flags: |unknown flag --[a-z-]{1,20}(?:$|,)|expected )`)
+	flagName  = regexp.MustCompile(`^--[a-z-]{1,20}`)
+	command   = regexp.MustCompile(`^[a-z-]{1,20}$`)
+)
+
+// parseFault says what is wrong with a command line without repeating its values, which may be secrets,
+// tokens or CPFs in the wrong place.
+func parseFault(err error, args []string) string {
+	text := err.Error()
+	switch {
+	case flagFault.MatchString(text):
+		return text
+	case flagName.MatchString(text):
+		return flagName.FindString(text) + ": is not a valid value for it"
+	case strings.HasPrefix(text, "unexpected argument") && command.MatchString(args[0]) && strings.HasPrefix(text, "unexpected argument "+args[0]):
+		return "there is no command " + args[0]
+	case strings.HasPrefix(text, "unexpected argument"):
+		return "there is an argument too many"
+	}
+	return "the command line is not understood"
 }

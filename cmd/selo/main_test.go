@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,7 +46,7 @@ func TestScripts(t *testing.T) {
 		}
 		for i, a := range args {
 			// Paths are relative to the script's folder, not to the test's.
-			if i > 0 && (args[i-1] == "--config" || args[i-1] == "--secret-file") {
+			if i > 0 && slices.Contains([]string{"--config", "--secret-file", "--dir"}, args[i-1]) {
 				args[i] = ts.MkAbs(a)
 			}
 		}

@@ -15,11 +15,20 @@ import (
 
 type sandboxCommand struct {
 	Config string `required:"" placeholder:"FILE" help:"A selo.yaml, or a file with nothing but its access_keys; all must be sandbox keys." type:"path"`
-	Listen string `default:"127.0.0.1:8402" help:"Address to listen on."`
+	Listen string `default:"127.0.0.1:8402" placeholder:"HOST:PORT" help:"Address to listen on."`
+
+	InsecureListen bool `help:"Allow an address that is not loopback. Whoever reaches it can have anyone approved under these keys."`
 }
 
 // Run serves the sandbox until ctx ends.
 func (cmd *sandboxCommand) Run(ctx context.Context, std streams) error {
+	host, _, err := net.SplitHostPort(cmd.Listen)
+	if err != nil {
+		return usagef("--listen: must be host:port, such as 127.0.0.1:8402")
+	}
+	if !cmd.InsecureListen && !isLoopback(host) {
+		return usagef("--listen: is not a loopback address; --insecure-listen allows it")
+	}
 	cfg, err := readConfig(cmd.Config)
 	if err != nil {
 		return err

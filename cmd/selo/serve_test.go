@@ -170,7 +170,7 @@ func TestEveryMistakeAtOnce(t *testing.T) {
 	}
 	text := transcript.Error(err).Error()
 	for _, want := range []string{
-		"listen: 0.0.0.0 is not a loopback address", "issuer: is required", "database: is required", "receipt_key_file: ",
+		"listen: is not a loopback address", "issuer: is required", "database: is required", "receipt_key_file: ",
 		"token_lifetime: must be a duration", "respond_within: must be between", "max_attempts: ", "limit: ",
 		"no active production access key", "audience", "purposes.transfer.assurance: unknown assurance", "services[0].key_sha256: ", "everything",
 	} {
@@ -198,14 +198,16 @@ func TestListener(t *testing.T) {
 		{":8401", false, false, false},
 		{"selo.internal:8401", false, false, false},
 		{"0.0.0.0:8401", true, false, true},
-		{"0.0.0.0:8401", false, true, true},
+		{"0.0.0.0:8401", false, true, true}, // with the certificate below
 		{"0.0.0.0:8401", true, true, false},
 		{"8401", true, false, false},
 	} {
 		var f faults
 		c := &Config{Listen: one.listen, InsecureHTTP: one.insecure}
 		if one.tls {
-			c.TLS = &TLSConfig{CertFile: "c", KeyFile: "k"}
+			c.dir = t.TempDir()
+			writeCertificate(t, c.dir)
+			c.TLS = &TLSConfig{CertFile: "cert.pem", KeyFile: "key.pem"}
 		}
 		if c.checkListener(&f); (len(f) == 0) != one.ok {
 			t.Errorf("%+v: %v", one, f)
@@ -232,7 +234,8 @@ func TestExampleConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, content := range map[string]string{
-		"selo.yaml": string(text), "secrets/pepper-1": randomHex(32), "secrets/receipt-key.pem": string(key),
+		"selo.yaml":        strings.ReplaceAll(string(text), strings.Repeat("0", 64), strings.Repeat("ab", 32)),
+		"secrets/pepper-1": randomHex(32), "secrets/receipt-key.pem": string(key),
 		"secrets/caf-face-liveness": transcript.Secret(randomHex(32)), "secrets/caf-face-authentication": transcript.Secret(randomHex(32)),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {

@@ -18,7 +18,7 @@ import (
 type keyFlags struct {
 	Product    string `required:"" placeholder:"caf/…" help:"Product."`
 	ClientID   string `required:"" name:"client-id" placeholder:"ID" help:"Client ID of the access key."`
-	SecretFile string `required:"" name:"secret-file" placeholder:"FILE" type:"existingfile" help:"File with the client secret; one trailing line break is not part of it."`
+	SecretFile string `required:"" name:"secret-file" placeholder:"FILE" type:"path" help:"File with the client secret; one trailing line break is not part of it."`
 	CPF        string `required:"" name:"cpf" placeholder:"CPF" help:"The person: 11 digits or 000.000.000-00."`
 	At         string `placeholder:"RFC3339" help:"Time to act at; default now."`
 }
@@ -33,7 +33,7 @@ func (k *keyFlags) read(std streams) (profile *selo.Profile, key selo.AccessKey,
 	}
 	secret, err := selo.ReadSecretFile(k.SecretFile)
 	if err != nil {
-		return nil, key, cpf, at, usagef("--secret-file: %w", err)
+		return nil, key, cpf, at, usagef("--secret-file: %w", withoutPath(err))
 	}
 	if secret.Weak() {
 		fmt.Fprintf(std.err, "selo: warning: the secret is shorter than %d bytes\n", selo.WeakSecretSize)
@@ -82,7 +82,7 @@ type verifyCommand struct {
 	Opened string        `placeholder:"RFC3339" help:"When the attempt began; no response may be older."`
 	MaxAge time.Duration `name:"max-age" placeholder:"5m" help:"How old a response may be; default 5m without --opened, no further bound with it."`
 	Policy string        `name:"policy-id" placeholder:"ID" help:"Provider policy that must have been run, for products that run one."`
-	Token  string        `arg:"" optional:"" help:"The signed response, or - for one per line of standard input."`
+	Token  *string       `arg:"" optional:"" help:"The signed response, or - for one per line of standard input, which is also the default."`
 }
 
 // Help is shown below the flags.
@@ -90,7 +90,7 @@ func (verifyCommand) Help() string {
 	return `Prints one JSON line per response: {"decision":"granted"|"denied","reasons":[…]}. An id is used up within
 the run: a second response with it is refused as replayed.
 
-Exit status: 0 all granted, 1 some not, 2 usage.`
+Exit status: 0 all granted, 1 some not, 2 usage (no response at all is usage).`
 }
 
 // verdict is one line of output.
@@ -115,8 +115,8 @@ func (cmd *verifyCommand) Run(ctx context.Context, std streams) error {
 	if (cmd.Policy != "") != (profile.Policy != "") {
 		return usagef("--policy-id: is for products that run a provider policy, which %s does not", profile.Product)
 	}
-	if cmd.Token != "" && cmd.Token != "-" {
-		granted, err := decide(ctx, std.out, cmd.Token, want)
+	if cmd.Token != nil && *cmd.Token != "-" { // an empty one too: a variable that was not set is no yes
+		granted, err := decide(ctx, std.out, *cmd.Token, want)
 		switch {
 		case err != nil:
 			fmt.Fprintln(std.err, "selo:", err) // says which claim, for a person
@@ -150,7 +150,7 @@ func decide(ctx context.Context, out io.Writer, token string, want selo.Expectat
 // has. A line that is too long to be a token is refused without being kept.
 func decideLines(ctx context.Context, std streams, want selo.Expectation) error {
 	in := bufio.NewReaderSize(std.in, 2*selo.MaxTokenSize)
-	all := true
+	all, any := true, false
 	for ctx.Err() == nil {
 		line, err := in.ReadSlice('\n')
 		token := string(bytes.TrimSuffix(line, []byte("\n")))
@@ -163,6 +163,7 @@ func decideLines(ctx context.Context, std streams, want selo.Expectation) error 
 		if err == io.EOF && len(line) == 0 {
 			break
 		}
+		any = true
 		granted, refused := decide(ctx, std.out, token, want)
 		if refused != nil && selo.ReasonsOf(refused) == nil {
 			return refused
@@ -175,7 +176,10 @@ func decideLines(ctx context.Context, std streams, want selo.Expectation) error 
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if !all {
+	switch {
+	case !any:
+		return usagef("standard input holds no response")
+	case !all:
 		return errNotGranted
 	}
 	return nil

@@ -121,7 +121,7 @@ func (s *server) serve(route string, handle func(*exchange)) http.HandlerFunc {
 				slog.String("method", r.Method),
 				slog.String("route", route), // not the path: whatever was typed there is not ours to keep
 				slog.Int("status", x.status),
-				slog.Duration("took", time.Since(start)),
+				slog.Float64("took_ms", float64(time.Since(start).Microseconds())/1000),
 			}, x.log...)
 			s.Log.LogAttrs(r.Context(), slog.LevelInfo, "request", attrs...)
 		}()
@@ -154,7 +154,7 @@ func (x *exchange) caller() *policy.Caller {
 	if len(values) == 1 {
 		c, err = x.Callers.Authenticate(x.r.Context(), values[0])
 	} else {
-		err = &selo.Error{Reason: selo.ReasonCallerUnauthenticated, Field: "Authorization", Detail: "send exactly one Authorization header: Bearer and a token"}
+		err = &selo.Error{Reason: selo.ReasonCallerUnauthenticated, Field: "authorization", Detail: "send exactly one Authorization header: Bearer and a token"}
 	}
 	if err != nil {
 		x.Broker.Unauthenticated(firstReason(err))
@@ -169,13 +169,11 @@ func (x *exchange) caller() *policy.Caller {
 }
 
 // read decodes the body, which must be one JSON object of exactly the fields of v, or answers and returns
-// false. want says so to a person.
-func (x *exchange) read(v any, want string) bool {
+// false. want says so to a person, act to the audit trail.
+func (x *exchange) read(c *policy.Caller, act string, v any, want string) bool {
 	body, err := io.ReadAll(x.r.Body)
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		x.problem(problem{Type: problemTypes + string(selo.ReasonTooLarge), Status: http.StatusRequestEntityTooLarge, Title: "The body is too large",
-			Detail: "is longer than any request of this API", Field: "body", Reasons: []selo.Reason{selo.ReasonTooLarge}})
-		return false
+		return x.unreadable(c, act, &selo.Error{Reason: selo.ReasonTooLarge, Field: "body", Detail: "is longer than any request of this API"})
 	}
 	if err == nil {
 		if trimmed := bytes.TrimLeft(body, " \t\r\n"); len(trimmed) == 0 || trimmed[0] != '{' {
@@ -186,15 +184,20 @@ func (x *exchange) read(v any, want string) bool {
 	}
 	if err != nil {
 		// The decoder's own words could repeat what was sent.
-		x.fail(&selo.Error{Reason: selo.ReasonRequestInvalid, Field: "body", Detail: "must be a JSON object with " + want + ", each once, and nothing else"})
-		return false
+		return x.unreadable(c, act, &selo.Error{Reason: selo.ReasonRequestInvalid, Field: "body", Detail: "must be a JSON object with " + want + ", each once, and nothing else"})
 	}
 	return true
 }
 
+// unreadable answers a body that is no request, with a row in the audit trail, and returns false.
+func (x *exchange) unreadable(c *policy.Caller, act string, e *selo.Error) bool {
+	x.fail(x.Broker.Refused(x.r.Context(), c, act, e, x.id))
+	return false
+}
+
 type openBody struct {
-	Product string         `json:"product"`
-	Purpose string         `json:"purpose"`
+	Product *string        `json:"product"`
+	Purpose *string        `json:"purpose"`
 	Subject jsontext.Value `json:"subject"`
 	CPF     jsontext.Value `json:"cpf"`
 }
@@ -214,10 +217,15 @@ func (s *server) openSession(x *exchange) {
 		return
 	}
 	var body openBody
-	if !x.read(&body, "product and purpose (strings), for a service also subject and cpf (strings)") {
+	want := "product and purpose (strings), for a service also subject and cpf (strings)"
+	if !x.read(c, broker.ActOpen, &body, want) {
 		return
 	}
-	req := broker.OpenRequest{Product: body.Product, Purpose: body.Purpose, RequestID: x.id}
+	if body.Product == nil || body.Purpose == nil {
+		x.unreadable(c, broker.ActOpen, &selo.Error{Reason: selo.ReasonRequestInvalid, Field: "body", Detail: "must be a JSON object with " + want})
+		return
+	}
+	req := broker.OpenRequest{Product: *body.Product, Purpose: *body.Purpose, RequestID: x.id}
 	for _, f := range []struct {
 		name  string
 		value jsontext.Value
@@ -244,7 +252,7 @@ func (s *server) openSession(x *exchange) {
 }
 
 type respondBody struct {
-	SignedResponse string `json:"signed_response"`
+	SignedResponse *string `json:"signed_response"`
 }
 
 type sessionBody struct {
@@ -282,10 +290,15 @@ func (s *server) respond(x *exchange) {
 		return
 	}
 	var body respondBody
-	if !x.read(&body, "signed_response (a string)") {
+	want := "signed_response (a string)"
+	if !x.read(c, broker.ActRespond, &body, want) {
 		return
 	}
-	granted, err := s.Broker.Decide(x.r.Context(), c, x.r.PathValue("id"), body.SignedResponse, x.id)
+	if body.SignedResponse == nil {
+		x.unreadable(c, broker.ActRespond, &selo.Error{Reason: selo.ReasonRequestInvalid, Field: "body", Detail: "must be a JSON object with " + want})
+		return
+	}
+	granted, err := s.Broker.Decide(x.r.Context(), c, x.r.PathValue("id"), *body.SignedResponse, x.id)
 	if err != nil {
 		x.fail(err)
 		return

@@ -43,6 +43,10 @@ var statuses = map[selo.Reason]struct {
 	selo.ReasonRequestInvalid:        {http.StatusBadRequest, "The request is not valid"},
 	selo.ReasonCallerUnauthenticated: {http.StatusUnauthorized, "The caller is not authenticated"},
 	selo.ReasonCallerForbidden:       {http.StatusForbidden, "The caller may not do this"},
+	selo.ReasonCPFMissing:            {http.StatusForbidden, "No CPF is known"},
+	selo.ReasonCPFInvalid:            {http.StatusForbidden, "The CPF is none"},
+	selo.ReasonCPFMismatch:           {http.StatusForbidden, "The CPF is another person's"},
+	selo.ReasonAssuranceTooLow:       {http.StatusForbidden, "The product proves too little for this purpose"},
 	selo.ReasonProductUnknown:        {http.StatusBadRequest, "No such product"},
 	selo.ReasonPurposeUnknown:        {http.StatusBadRequest, "No such purpose"},
 	selo.ReasonRateLimited:           {http.StatusTooManyRequests, "Too many sessions"},
@@ -70,13 +74,25 @@ func (x *exchange) fail(err error) {
 	if s, ok := statuses[e.Reason]; ok {
 		p.Status, p.Title = s.status, s.title
 	}
+	if e.Reason == selo.ReasonCallerUnauthenticated && e.Err != nil {
+		// A 401 would make the app sign its user out because we cannot reach the issuer.
+		p.Status, p.Title = http.StatusServiceUnavailable, "The caller cannot be authenticated now"
+	}
+	if e.Reason == selo.ReasonTooLarge && e.Field == "body" {
+		p.Status, p.Title = http.StatusRequestEntityTooLarge, "The body is too large"
+	}
 	if e.Reason == selo.ReasonSessionNotOpen && slices.Contains(reasons, selo.ReasonExpired) {
 		p.Status, p.Title = http.StatusGone, "The session has expired"
 	}
 	p.Type = problemTypes + string(e.Reason)
 	p.Detail = detail(e)
 	for _, one := range e.All() {
-		if one.Err != nil {
+		switch {
+		case one.Err == nil:
+		case x.r.Context().Err() != nil:
+			// Whoever leaves before the answer must not page anybody.
+			x.Log.InfoContext(x.r.Context(), "the client left", "request_id", x.id)
+		default:
 			x.Log.ErrorContext(x.r.Context(), "refused for a cause of ours", "request_id", x.id, "reason", string(one.Reason), "error", one.Err)
 		}
 	}
@@ -127,7 +143,9 @@ func (x *exchange) problem(p problem) {
 	for i, r := range p.Reasons {
 		words[i] = string(r)
 	}
-	x.log = append(x.log, slog.String("reasons", strings.Join(words, " ")))
+	if len(words) > 0 {
+		x.log = append(x.log, slog.String("reasons", strings.Join(words, " ")), slog.String("field", p.Field))
+	}
 	if p.SessionID != "" {
 		x.log = append(x.log, slog.String("session", p.SessionID), slog.String("state", string(p.State)))
 	}

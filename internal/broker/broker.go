@@ -32,6 +32,13 @@ const (
 // DefaultLimit is how many sessions a subject may open when the configuration does not say.
 var DefaultLimit = store.Limit{Sessions: 30, Window: time.Hour}
 
+// The acts of callers, as the audit trail names them.
+const (
+	ActOpen    = "open"
+	ActRespond = "respond"
+	ActRead    = "read"
+)
+
 // Role of the one mobile token that a product needs, unless it needs more.
 const roleMobile = "mobile"
 
@@ -128,8 +135,8 @@ func Check(cfg Config) error {
 	if cfg.RespondWithin < time.Minute || cfg.RespondWithin > MaxRespondWithin {
 		bad("respond_within: must be between 1m and %v", MaxRespondWithin)
 	}
-	if cfg.TokenLifetime < 0 || cfg.TokenLifetime > cfg.RespondWithin {
-		bad("token_lifetime: must be at most respond_within (%v)", cfg.RespondWithin)
+	if cfg.TokenLifetime != 0 && (cfg.TokenLifetime < time.Second || cfg.TokenLifetime > cfg.RespondWithin) {
+		bad("token_lifetime: must be at least 1s and at most respond_within (%v)", cfg.RespondWithin)
 	}
 	if cfg.MaxAttempts < 1 || cfg.MaxAttempts > 100 {
 		bad("max_attempts: must be between 1 and 100")
@@ -235,6 +242,12 @@ func (b *Broker) refuse(ctx context.Context, row store.Audit, r *Refusal) *Refus
 		return unavailable(errors.Join(err, r))
 	}
 	return r
+}
+
+// Refused records that an authenticated caller sent what could not be read as a request, and returns the
+// refusal.
+func (b *Broker) Refused(ctx context.Context, c *policy.Caller, act string, e *selo.Error, requestID string) error {
+	return b.refuse(ctx, audit(b.cfg.Now().Truncate(time.Microsecond), act, c, requestID), &Refusal{Err: e})
 }
 
 // Unauthenticated counts a request that could not be attributed to any caller. Counts are written by Run.

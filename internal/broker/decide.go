@@ -39,9 +39,12 @@ type Session struct {
 // receipt, or an error: a nil error is the only grant. Whatever it decides is on disk before it returns.
 func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID, signedResponse, requestID string) (*Session, error) {
 	now := b.cfg.Now().Truncate(time.Microsecond)
-	n, row, r := b.find(ctx, c, audit(now, "respond", c, requestID), sessionID, false)
+	n, row, r := b.find(ctx, c, audit(now, ActRespond, c, requestID), sessionID, false)
 	if r != nil {
 		return nil, r
+	}
+	if r := b.samePerson(c, n); r != nil {
+		return nil, b.refuse(ctx, row, r)
 	}
 	act := store.DecideAct{SessionID: n.ID, At: now, Outcome: store.StateOpen, Audit: row}
 	var verdict *selo.Error
@@ -54,7 +57,7 @@ func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID, signed
 			granted.EndedAt, granted.Proved, granted.ReceiptID = now, assurance, "rct_"+rand.Text()
 			// Signed before it is recorded: a grant whose receipt cannot be made must not exist.
 			if receipt, err = b.receipt(&granted); err != nil {
-				return nil, fmt.Errorf("signing receipt: %w", err)
+				return nil, b.refuse(ctx, row, unavailable(fmt.Errorf("signing receipt: %w", err)))
 			}
 			act.Outcome, act.IDs, act.Proved, act.ReceiptID = store.StateGranted, ids, assurance, granted.ReceiptID
 		case errors.As(err, &verdict):
@@ -63,7 +66,7 @@ func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID, signed
 				act.Outcome, act.IDs = store.StateDenied, ids
 			}
 		default:
-			return nil, err
+			return nil, b.refuse(ctx, row, unavailable(err))
 		}
 	}
 	d, err := b.cfg.Store.Decide(ctx, act)
@@ -88,7 +91,16 @@ func (b *Broker) verify(ctx context.Context, n *store.Session, signedResponse st
 	if err != nil {
 		return nil, 0, err
 	}
-	key, err := b.cfg.Keys.ForVerify(n.Environment, n.Keys[roleMobile], now)
+	// The configuration may have become stricter since the session was opened, never laxer for it.
+	app := b.apps[n.App]
+	need, declared := app.Purposes[n.Purpose]
+	if !declared {
+		return nil, 0, &selo.Error{Reason: selo.ReasonPurposeUnknown, Field: "purpose", Detail: "is no longer one that the app declares"}
+	}
+	if !b.offers(app, n.Product) {
+		return nil, 0, &selo.Error{Reason: selo.ReasonProductUnknown, Field: "product", Detail: "is no longer one of the app's"}
+	}
+	key, err := b.cfg.Keys.ForVerify(n.Environment, n.Keys[roleMobile], n.Product, now)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -104,7 +116,7 @@ func (b *Broker) verify(ctx context.Context, n *store.Session, signedResponse st
 		Once:      &seen,
 		Opened:    n.OpenedAt,
 		Now:       now,
-		Assurance: n.Assurance,
+		Assurance: max(n.Assurance, need),
 	})
 	if err != nil {
 		return seen.ids, 0, err
@@ -134,6 +146,9 @@ func explain(verdict *selo.Error, d *store.Decided) *selo.Error {
 		switch r {
 		case selo.ReasonSessionNotOpen:
 			e.Field, e.Detail = "session", "is "+string(d.Session.State)+"; open a new one"
+			if d.Session.State == store.StateGranted {
+				e.Detail = "is granted already; GET it if its receipt got lost"
+			}
 		case selo.ReasonExpired:
 			e.Field, e.Detail = "session", "was not answered in time"
 		case selo.ReasonReplayed:
@@ -152,7 +167,7 @@ func explain(verdict *selo.Error, d *store.Decided) *selo.Error {
 // sessions:read. A granted one comes with its receipt, so that an answer that got lost costs nothing.
 func (b *Broker) Session(ctx context.Context, c *policy.Caller, sessionID, requestID string) (*Session, error) {
 	now := b.cfg.Now().Truncate(time.Microsecond)
-	n, row, r := b.find(ctx, c, audit(now, "read", c, requestID), sessionID, c.Has(policy.ScopeSessionsRead))
+	n, row, r := b.find(ctx, c, audit(now, ActRead, c, requestID), sessionID, c.Has(policy.ScopeSessionsRead))
 	if r != nil {
 		return nil, r
 	}
@@ -161,7 +176,7 @@ func (b *Broker) Session(ctx context.Context, c *policy.Caller, sessionID, reque
 	}
 	receipt, err := b.receipt(n)
 	if err != nil {
-		return nil, fmt.Errorf("signing receipt: %w", err)
+		return nil, b.refuse(ctx, row, unavailable(fmt.Errorf("signing receipt: %w", err)))
 	}
 	row.Outcome = string(n.State)
 	if err := b.cfg.Store.Record(ctx, row); err != nil {
@@ -184,9 +199,11 @@ func (b *Broker) find(ctx context.Context, c *policy.Caller, row store.Audit, id
 	row.SessionID, row.Product, row.Purpose, row.Person, row.Keys = n.ID, n.Product, n.Purpose, n.Person, n.Keys
 	mine, err := b.owns(c, n)
 	if err != nil {
-		return nil, row, asRefusal(err)
+		return nil, row, b.refuse(ctx, row, unavailable(err))
 	}
-	if !mine && (!readAll || c.Kind != policy.KindService || n.App != c.App) {
+	// An app that changed its environment has none of its sessions of before.
+	inApp := n.App == c.App && n.Environment == b.apps[n.App].Environment
+	if !inApp || !mine && (!readAll || c.Kind != policy.KindService) {
 		return nil, row, b.refuse(ctx, row, refusal(selo.ReasonSessionUnknown, "session", "no such session, or not yours"))
 	}
 	return n, row, nil
@@ -194,9 +211,6 @@ func (b *Broker) find(ctx context.Context, c *policy.Caller, row store.Audit, id
 
 // owns reports whether the session is the caller's: the service that opened it, or the subject it is for.
 func (b *Broker) owns(c *policy.Caller, n *store.Session) (bool, error) {
-	if n.App != c.App {
-		return false, nil
-	}
 	if c.Kind == policy.KindService {
 		return n.Service == c.Name && c.Has(policy.ScopeSessionsOpen), nil
 	}
@@ -205,6 +219,22 @@ func (b *Broker) owns(c *policy.Caller, n *store.Session) (bool, error) {
 		return false, err
 	}
 	return hmac.Equal(pepper.Subject(c.Subject), n.Person.Subject), nil
+}
+
+// samePerson refuses an end user whose bearer token names another CPF than it did when the session was
+// opened.
+func (b *Broker) samePerson(c *policy.Caller, n *store.Session) *Refusal {
+	if c.CPF.IsZero() {
+		return nil
+	}
+	pepper, err := b.cfg.Peppers.Version(n.Person.PepperVersion)
+	if err != nil {
+		return unavailable(err)
+	}
+	if !hmac.Equal(pepper.CPF(c.CPF), n.Person.CPF) {
+		return refusal(selo.ReasonCPFMismatch, "cpf", "the bearer token names another person than when the session was opened")
+	}
+	return nil
 }
 
 // receipt makes the receipt of a granted session from its record alone, so that it is the same every time

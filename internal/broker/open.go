@@ -5,8 +5,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/selo-id/selo"
 	"github.com/selo-id/selo/internal/policy"
@@ -40,7 +43,7 @@ type Opened struct {
 func (b *Broker) OpenSession(ctx context.Context, c *policy.Caller, req OpenRequest) (*Opened, error) {
 	// Microseconds are what the store keeps: the session is decided by the very times it was opened with.
 	now := b.cfg.Now().Truncate(time.Microsecond)
-	row := audit(now, "open", c, req.RequestID)
+	row := audit(now, ActOpen, c, req.RequestID)
 	row.Product, row.Purpose = b.known(c.App, req)
 	pepper := b.cfg.Peppers.Current()
 
@@ -117,7 +120,7 @@ func (b *Broker) identify(c *policy.Caller, req OpenRequest) (selo.Subject, selo
 		return selo.Subject{}, selo.CPF{}, refusal(selo.ReasonCallerForbidden, "", "the service lacks the scope "+policy.ScopeSessionsOpen)
 	}
 	if req.Subject == nil || *req.Subject == "" || len(*req.Subject) > 255 ||
-		strings.ContainsFunc(*req.Subject, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		strings.ContainsFunc(*req.Subject, unicode.IsControl) {
 		return selo.Subject{}, selo.CPF{}, refusal(selo.ReasonRequestInvalid, "subject", "a service says whom the session is for: 1 to 255 bytes without control characters")
 	}
 	subject := selo.Subject{Issuer: c.SubjectIssuer(), ID: *req.Subject}
@@ -146,7 +149,7 @@ func (b *Broker) allow(c *policy.Caller, req OpenRequest) (*selo.Profile, selo.A
 	}
 	need, ok := app.Purposes[req.Purpose]
 	if !ok {
-		return none(refusal(selo.ReasonPurposeUnknown, "purpose", "is not one that the app declares"))
+		return none(refusal(selo.ReasonPurposeUnknown, "purpose", "must be one that the app declares: "+strings.Join(slices.Sorted(maps.Keys(app.Purposes)), " ")))
 	}
 	if !profile.CanReach(need) {
 		return none(refusal(selo.ReasonAssuranceTooLow, "product", fmt.Sprintf("%s proves at most %v, the purpose %s requires %v", profile.Product, profile.Assurance, req.Purpose, need)))

@@ -9,6 +9,7 @@ package keyring
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -48,7 +49,8 @@ func NewRing(keys []Key) (*Ring, error) {
 	for i := range r.keys {
 		k := &r.keys[i]
 		bad := func(format string, args ...any) {
-			errs = append(errs, fmt.Errorf("access key %d (%s): %s", i+1, k.ClientID, fmt.Sprintf(format, args...)))
+			// By number: in a configuration with mistakes, what stands for the client ID may be the secret.
+			errs = append(errs, fmt.Errorf("access_keys[%d].%s", i, fmt.Sprintf(format, args...)))
 		}
 		if k.State == "" {
 			k.State = Active
@@ -71,10 +73,10 @@ func NewRing(keys []Key) (*Ring, error) {
 		}
 		for j, p := range k.Products {
 			if _, err := selo.LookupProfile(p); err != nil {
-				bad("products: %q is not known", p)
+				bad("products[%d]: %v", j, err)
 			}
 			if slices.Contains(k.Products[:j], p) {
-				bad("products: %q is listed twice", p)
+				bad("products[%d]: is listed twice", j)
 			}
 		}
 		switch k.State {
@@ -115,12 +117,12 @@ func (r *Ring) ForMint(env selo.Environment, product string) (selo.AccessKey, er
 	return best.AccessKey, nil
 }
 
-// ForVerify returns the key that minted a session, if it may still verify. The error is an *selo.Error
+// ForVerify returns the key that minted a session, if it may still verify responses of the product. The error is an *selo.Error
 // with ReasonKeyRevoked.
-func (r *Ring) ForVerify(env selo.Environment, clientID string, now time.Time) (selo.AccessKey, error) {
+func (r *Ring) ForVerify(env selo.Environment, clientID, product string, now time.Time) (selo.AccessKey, error) {
 	for i := range r.keys {
 		k := &r.keys[i]
-		if k.ClientID != clientID || k.Environment != env {
+		if k.ClientID != clientID || k.Environment != env || !slices.Contains(k.Products, product) {
 			continue
 		}
 		if k.State == Active || k.State == Retiring && now.Before(k.Until) {
@@ -130,18 +132,24 @@ func (r *Ring) ForVerify(env selo.Environment, clientID string, now time.Time) (
 	return selo.AccessKey{}, &selo.Error{Reason: selo.ReasonKeyRevoked, Detail: "the access key that made this session may no longer verify"}
 }
 
+// cafClientID is what all client IDs looked like that were seen; Caf does not promise it.
+var cafClientID = regexp.MustCompile(`^[0-9a-f]{24}$`)
+
 // Warnings says what works and should not stay so.
 func (r *Ring) Warnings() []string {
 	var all []string
-	for _, k := range r.keys {
+	for i, k := range r.keys {
 		if k.State == Revoked {
 			continue
 		}
 		if k.Secret.Weak() {
-			all = append(all, fmt.Sprintf("access key %s: its secret is shorter than %d bytes; ask the provider for a new one", k.ClientID, selo.WeakSecretSize))
+			all = append(all, fmt.Sprintf("access_keys[%d].secret_file: the secret is shorter than %d bytes; ask the provider for a new one", i, selo.WeakSecretSize))
+		}
+		if !cafClientID.MatchString(k.ClientID) {
+			all = append(all, fmt.Sprintf("access_keys[%d].client_id: does not look like Caf's, 24 of 0-9 and a-f; it is in every token, so make sure that it is not the secret", i))
 		}
 		if len(k.Products) > 1 {
-			all = append(all, fmt.Sprintf("access key %s: is activated for %d products; one key per product limits what a leak costs", k.ClientID, len(k.Products)))
+			all = append(all, fmt.Sprintf("access_keys[%d].products: the key is activated for %d; one key per product limits what a leak costs", i, len(k.Products)))
 		}
 	}
 	return all

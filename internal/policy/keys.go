@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -60,19 +61,23 @@ func noSuchKey(kid string) *selo.Error {
 func readKeyFile(ctx context.Context, path, app string, log *slog.Logger) (*keySet, error) {
 	f, err := os.Open(path)
 	if err != nil {
+		// Without the path: a secret may stand where it belongs.
+		if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+			err = pe.Err
+		}
 		return nil, fmt.Errorf("reading jwks_file: %w", err)
 	}
 	defer func() { _ = f.Close() }()
 	document, err := readBounded(f)
 	if err != nil {
-		return nil, fmt.Errorf("reading jwks_file %s: %w", path, err)
+		return nil, fmt.Errorf("reading jwks_file: %w", err)
 	}
 	set, err := parseKeySet(document)
 	if err != nil {
-		return nil, fmt.Errorf("jwks_file %s: %w", path, err)
+		return nil, fmt.Errorf("jwks_file: %w", err)
 	}
 	if len(set.keys) == 0 {
-		return nil, fmt.Errorf("jwks_file %s: holds no usable key: %w", path, errors.Join(set.ignored...))
+		return nil, errors.Join(append([]error{errors.New("jwks_file: holds no usable key")}, set.ignored...)...)
 	}
 	logIgnored(ctx, log, app, set)
 	return set, nil

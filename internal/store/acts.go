@@ -34,8 +34,8 @@ func (s *Store) RegisterPepper(ctx context.Context, version int, fingerprint []b
 	})
 }
 
-// Open records a new session and supersedes the subject's earlier open session for the same product. A
-// subject over its limit gets a *LimitError and an audit row, and no session.
+// Open records a new session and supersedes the subject's earlier open session of the same app for the same
+// product. A subject over its limit in the app gets a *LimitError and an audit row, and no session.
 func (s *Store) Open(ctx context.Context, act OpenAct) error {
 	var limited *LimitError
 	err := s.act(ctx, func(tx *sql.Tx) error {
@@ -52,7 +52,7 @@ func (s *Store) Open(ctx context.Context, act OpenAct) error {
 		}
 
 		earlier, err := scanSessions(tx.QueryContext(ctx, selectSession+` WHERE subject IN `+subjects+
-			` AND product = ? AND state = 'open'`, append(args, n.Product)...))
+			` AND app = ? AND product = ? AND state = 'open'`, append(args, n.App, n.Product)...))
 		if err != nil {
 			return fmt.Errorf("finding earlier sessions: %w", err)
 		}
@@ -87,7 +87,7 @@ func (s *Store) Open(ctx context.Context, act OpenAct) error {
 	return err
 }
 
-// overLimit counts the sessions that the subject opened in the window. It returns when the oldest of them
+// overLimit counts the sessions that the subject opened in the app and the window. It returns when the oldest of them
 // leaves it.
 func overLimit(ctx context.Context, tx *sql.Tx, act OpenAct) (*LimitError, error) {
 	if act.Limit.Sessions <= 0 {
@@ -99,8 +99,8 @@ func overLimit(ctx context.Context, tx *sql.Tx, act OpenAct) (*LimitError, error
 	var count int
 	var oldest sql.NullInt64
 	if err := tx.QueryRowContext(ctx, `SELECT count(*), min(opened_at) FROM (SELECT opened_at FROM sessions WHERE subject IN `+
-		subjects+` AND opened_at > ? ORDER BY opened_at DESC LIMIT ?)`,
-		append(args, since.UnixMicro(), act.Limit.Sessions)...).Scan(&count, &oldest); err != nil {
+		subjects+` AND app = ? AND opened_at > ? ORDER BY opened_at DESC LIMIT ?)`,
+		append(args, act.Session.App, since.UnixMicro(), act.Limit.Sessions)...).Scan(&count, &oldest); err != nil {
 		return nil, fmt.Errorf("counting sessions: %w", err)
 	}
 	if count < act.Limit.Sessions {
@@ -177,6 +177,9 @@ func (s *Store) Decide(ctx context.Context, act DecideAct) (*Decided, error) {
 			return insertAudit(ctx, tx, row)
 		}
 
+		if !act.valid() {
+			return fmt.Errorf("deciding %s: outcome %q with reasons %q is not a decision", n.ID, act.Outcome, act.Reasons)
+		}
 		to := act.Outcome
 		if to == StateGranted || to == StateDenied {
 			used, err := consume(ctx, tx, act)
@@ -220,6 +223,18 @@ func (s *Store) Decide(ctx context.Context, act DecideAct) (*Decided, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// valid reports whether the reasons are those of the outcome: none for a grant, some for the others.
+func (act DecideAct) valid() bool {
+	switch act.Outcome {
+	case StateGranted:
+		return len(act.Reasons) == 0
+	case StateDenied, StateOpen:
+		return len(act.Reasons) > 0
+	default:
+		return false
+	}
 }
 
 // consume records the ids of act, or reports that one of them is taken, and then records none.

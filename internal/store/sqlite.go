@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -33,6 +34,10 @@ func Open(ctx context.Context, path string) (*Store, error) {
 }
 
 func openDriver(ctx context.Context, driver, path string) (_ *Store, err error) {
+	// An absolute path is always a file: SQLite takes ":memory:" and "//host/..." for something else.
+	if path, err = filepath.Abs(path); err != nil {
+		return nil, fmt.Errorf("opening store: %w", err)
+	}
 	// SQLite gives its WAL the mode of the database file.
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -77,17 +82,23 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading migrations: %w", err)
 	}
-	have, want, err := p.GetVersions(ctx)
-	if err != nil {
-		return fmt.Errorf("reading schema version: %w", err)
+	var failed error
+	for last := int64(-1); ; {
+		have, want, err := p.GetVersions(ctx)
+		switch {
+		case err != nil:
+			return fmt.Errorf("reading schema version: %w", err)
+		case have > want:
+			return fmt.Errorf("the database has schema %d, this program knows up to %d: run the newer program", have, want)
+		case have == want:
+			return nil
+		case have == last:
+			return fmt.Errorf("migrating: %w", failed)
+		}
+		// When this fails and the schema has moved on, another process was faster.
+		last = have
+		_, failed = p.Up(ctx)
 	}
-	if have > want {
-		return fmt.Errorf("the database has schema %d, this program knows up to %d: run the newer program", have, want)
-	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrating: %w", err)
-	}
-	return nil
 }
 
 // Close waits for running acts and closes the database.

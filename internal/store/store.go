@@ -120,7 +120,7 @@ var (
 	// ErrNotFound means that there is no such session.
 	ErrNotFound = errors.New("no such session")
 	// ErrPepperChanged means that a pepper version is in use with another pepper.
-	ErrPepperChanged = errors.New("another pepper was used under this version before; old pseudonyms could not be found again")
+	ErrPepperChanged = errors.New("another pepper was used under this version before; put that file back, or list this one under a higher version")
 )
 
 // LimitError says that a subject has opened too many sessions. The refusal is in the audit trail.

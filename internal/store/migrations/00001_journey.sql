@@ -35,13 +35,21 @@ CREATE TABLE sessions (
     CHECK ((state = 'granted') = (receipt_id <> ''))
 ) STRICT;
 
-CREATE INDEX sessions_by_subject ON sessions (subject, opened_at);
+CREATE INDEX sessions_by_subject ON sessions (subject, app, opened_at);
 
 -- A terminal state never changes, whatever the program above believes.
 -- +goose StatementBegin
 CREATE TRIGGER sessions_terminal BEFORE UPDATE ON sessions WHEN old.state <> 'open'
 BEGIN
     SELECT raise(ABORT, 'a session that has ended does not change');
+END;
+-- +goose StatementEnd
+
+-- REPLACE is an update that fires no trigger but this.
+-- +goose StatementBegin
+CREATE TRIGGER sessions_once BEFORE INSERT ON sessions WHEN EXISTS (SELECT 1 FROM sessions WHERE id = new.id)
+BEGIN
+    SELECT raise(ABORT, 'a session is never replaced');
 END;
 -- +goose StatementEnd
 
@@ -95,6 +103,13 @@ END;
 CREATE TRIGGER audit_append_only_delete BEFORE DELETE ON audit
 BEGIN
     SELECT raise(ABORT, 'audit rows are never deleted');
+END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER audit_append_only_replace BEFORE INSERT ON audit WHEN EXISTS (SELECT 1 FROM audit WHERE id = new.id)
+BEGIN
+    SELECT raise(ABORT, 'audit rows are never replaced');
 END;
 -- +goose StatementEnd
 
