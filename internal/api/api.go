@@ -9,7 +9,6 @@ package api
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	_ "embed"
 	"errors"
@@ -30,13 +29,9 @@ import (
 //go:embed openapi.yaml
 var openAPI []byte
 
-const (
-	// maxBody leaves room for a response of selo.MaxTokenSize and one far over it, which then gets the
-	// reason that says so.
-	maxBody = 64 << 10
-	// readyTimeout bounds what /readyz waits for the store.
-	readyTimeout = 2 * time.Second
-)
+// maxBody leaves room for a response of selo.MaxTokenSize and one far over it, which then gets the reason that
+// says so.
+const maxBody = 64 << 10
 
 // Config of the handler. All fields are required.
 type Config struct {
@@ -337,9 +332,7 @@ type healthBody struct {
 func (s *server) health(x *exchange) { x.json(http.StatusOK, healthBody{"ok"}) }
 
 func (s *server) ready(x *exchange) {
-	ctx, cancel := context.WithTimeout(x.r.Context(), readyTimeout)
-	defer cancel()
-	if err := s.Broker.Ready(ctx); err != nil {
+	if err := s.Broker.Ready(x.r.Context()); err != nil {
 		x.fail(&selo.Error{Reason: selo.ReasonStoreUnavailable, Detail: "the store cannot be written", Err: err})
 		return
 	}

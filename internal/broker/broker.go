@@ -29,6 +29,9 @@ const (
 	MaxRespondWithin     = time.Hour
 )
 
+// readyTimeout bounds what Ready waits for the store.
+const readyTimeout = 2 * time.Second
+
 // DefaultLimit is how many sessions a subject may open when the configuration does not say.
 var DefaultLimit = store.Limit{Sessions: 30, Window: time.Hour}
 
@@ -75,6 +78,10 @@ type Broker struct {
 
 	mu              sync.Mutex
 	unauthenticated map[refusalCount]int // not yet written
+
+	readyMu  sync.Mutex
+	readyAt  time.Time
+	readyErr error
 }
 
 type refusalCount struct {
@@ -231,8 +238,20 @@ func unavailable(err error) *Refusal {
 	return &Refusal{Err: &selo.Error{Reason: selo.ReasonStoreUnavailable, Detail: "the record could not be read or written; nothing was changed", Err: err}}
 }
 
-// Ready reports whether sessions can be opened and decided.
-func (b *Broker) Ready(ctx context.Context) error { return b.cfg.Store.Ready(ctx) }
+// Ready reports whether sessions can be opened and decided. Anybody may ask, and it takes a durable write to
+// know, so it is asked of the store once a second at most.
+func (b *Broker) Ready(ctx context.Context) error {
+	b.readyMu.Lock()
+	defer b.readyMu.Unlock()
+	if age := b.cfg.Now().Sub(b.readyAt); b.readyAt.IsZero() || age < 0 || age >= time.Second {
+		// Whoever asked may leave; the answer is for everybody who asks this second.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyTimeout)
+		defer cancel()
+		b.readyErr = b.cfg.Store.Ready(ctx)
+		b.readyAt = b.cfg.Now()
+	}
+	return b.readyErr
+}
 
 // refuse records that an authenticated caller was refused, and returns the refusal. Without the record
 // the caller learns only that.

@@ -37,6 +37,9 @@ func (s *Store) RegisterPepper(ctx context.Context, version int, fingerprint []b
 // Open records a new session and supersedes the subject's earlier open session of the same app for the same
 // product. A subject over its limit in the app gets a *LimitError and an audit row, and no session.
 func (s *Store) Open(ctx context.Context, act OpenAct) error {
+	if !slices.ContainsFunc(act.Subjects, func(b []byte) bool { return bytes.Equal(b, act.Session.Person.Subject) }) {
+		return errors.New("opening a session: its own subject is not among the subjects; it would have no limit")
+	}
 	var limited *LimitError
 	err := s.act(ctx, func(tx *sql.Tx) error {
 		n := act.Session

@@ -112,10 +112,10 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-// Ready reports whether the database answers and can be written to.
+// Ready reports whether the database answers and can be written to, by writing.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.act(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE peppers SET version = version WHERE 0`)
+		_, err := tx.ExecContext(ctx, `INSERT INTO heartbeat (id, count) VALUES (1, 1) ON CONFLICT DO UPDATE SET count = count + 1`)
 		return err
 	})
 }

@@ -113,6 +113,35 @@ BEGIN
 END;
 -- +goose StatementEnd
 
+-- +goose StatementBegin
+CREATE TRIGGER consumed_ids_once BEFORE INSERT ON consumed_ids
+WHEN EXISTS (SELECT 1 FROM consumed_ids WHERE provider = new.provider AND environment = new.environment
+             AND field = new.field AND value = new.value)
+BEGIN
+    SELECT raise(ABORT, 'an id is used once');
+END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER consumed_ids_kept_update BEFORE UPDATE ON consumed_ids
+BEGIN
+    SELECT raise(ABORT, 'a used id stays used');
+END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER consumed_ids_kept_delete BEFORE DELETE ON consumed_ids
+BEGIN
+    SELECT raise(ABORT, 'a used id stays used');
+END;
+-- +goose StatementEnd
+
+-- Written by the readiness check, which has to write something to know that it can.
+CREATE TABLE heartbeat (
+    id    INTEGER PRIMARY KEY CHECK (id = 1),
+    count INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE unauthenticated_refusals (
     minute INTEGER NOT NULL, -- minutes since 1970
     reason TEXT NOT NULL,

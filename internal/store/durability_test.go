@@ -1,0 +1,304 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/transcript"
+)
+
+// Every connection of both pools has every pragma, however many are open, also one that took the place of
+// another.
+func TestPragmas(t *testing.T) {
+	t.Parallel()
+	s := openSQLite(t, newPath(t))
+	for _, pool := range []struct {
+		name      string
+		db        *sql.DB
+		conns     int
+		queryOnly string
+	}{{"write", s.write, 1, "0"}, {"read", s.read, readers, "1"}} {
+		for range 2 {
+			var open []*sql.Conn
+			for range pool.conns {
+				c, err := pool.db.Conn(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				open = append(open, c)
+			}
+			for i, c := range open {
+				for pragma, want := range map[string]string{
+					"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "10000", "query_only": pool.queryOnly,
+				} {
+					var got string
+					if err := c.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got); err != nil {
+						t.Fatal(err)
+					}
+					if got != want {
+						t.Errorf("%s connection %d: %s is %s, want %s", pool.name, i, pragma, got, want)
+					}
+				}
+				// Broken on purpose, so that the pool replaces it.
+				_ = c.Raw(func(any) error { return errBroken })
+				if err := c.Close(); err != nil && !errors.Is(err, sql.ErrConnDone) {
+					t.Error(err)
+				}
+			}
+		}
+		if n := pool.db.Stats().MaxOpenConnections; n != pool.conns {
+			t.Errorf("%s: at most %d connections, want %d", pool.name, n, pool.conns)
+		}
+	}
+	if _, err := s.read.ExecContext(t.Context(), `DELETE FROM sessions`); err == nil {
+		t.Error("a reading connection wrote")
+	}
+}
+
+var errBroken = errors.New("driver: bad connection of a test")
+
+// SQLite before 3.51.3 could corrupt a WAL database that several connections wrote to and checkpointed
+// (sqlite.org/wal.html, "The WAL-Reset Bug").
+func TestSQLiteVersion(t *testing.T) {
+	t.Parallel()
+	s := tested{t, openSQLite(t, newPath(t))}
+	var major, minor, patch int
+	version := s.rows(`SELECT sqlite_version()`)[0]
+	if _, err := fmt.Sscanf(version, "%d.%d.%d", &major, &minor, &patch); err != nil {
+		t.Fatal(err)
+	}
+	if slices.Compare([]int{major, minor, patch}, []int{3, 51, 3}) < 0 {
+		t.Errorf("SQLite %s, want 3.51.3 or later", version)
+	}
+}
+
+// Only its owner reads the database and what SQLite puts beside it.
+func TestFileModes(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	s := tested{t, openSQLite(t, path)}
+	s.registerPeppers()
+	for _, name := range []string{path, path + "-wal", path + "-shm"} {
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode() != 0o600 {
+			t.Errorf("%s has mode %v, want 0600", filepath.Base(name), info.Mode())
+		}
+	}
+}
+
+// A directory or a file that may not be written is an error at once, and nothing is made there.
+func TestReadOnly(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name      string
+		exists    bool
+		dir, file os.FileMode
+	}{
+		{"directory, no database yet", false, 0o555, 0},
+		{"directory", true, 0o555, 0o600},
+		{"file", true, 0o755, 0o400},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			path := filepath.Join(dir, "selo.db")
+			var before []byte
+			if tc.exists {
+				s, err := Open(t.Context(), path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+				if before, err = os.ReadFile(path); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if os.Getuid() == 0 { // the child is nobody, and must get there
+				for _, name := range []string{dir, path} {
+					if err := os.Chown(name, nobody, nobody); err != nil && !os.IsNotExist(err) {
+						t.Fatal(err)
+					}
+				}
+				if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tc.exists {
+				if err := os.Chmod(path, tc.file); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.Chmod(dir, tc.dir); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = os.Chmod(dir, 0o755) }() // so that it can be removed
+			out, err := child(t, part{Play: "denied", Path: path}).Output()
+			if err != nil || !strings.HasPrefix(string(out), "opening store: ") {
+				t.Errorf("opening: %q, %v", out, err)
+			}
+			after, err := os.ReadFile(path)
+			if tc.exists && (err != nil || !bytes.Equal(before, after)) || !tc.exists && !os.IsNotExist(err) {
+				t.Errorf("the file changed, or came to be: %d bytes, %v", len(after), err)
+			}
+		})
+	}
+}
+
+// A file system that takes no more: acts fail whole, what was promised stays, and with room it goes on.
+func TestFileSystemFull(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	s, closeStore := reopen(t, path)
+	s.registerPeppers()
+	closeStore()
+	cmd := child(t, part{Play: "full", Path: path})
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("child: %v\n%s", err, cmd.Stderr)
+	}
+	t.Logf("%s", out[max(0, len(out)-200):])
+	s, closeStore = reopen(t, path)
+	defer closeStore()
+	s.expectConsistent()
+	want := strings.Count(string(out), "opened ")
+	if n := s.count("sessions"); n != want {
+		t.Errorf("%d sessions, want the %d that were promised", n, want)
+	}
+}
+
+// The same with a database that may not grow: the act that no longer fits leaves nothing, and fits later.
+func TestDatabaseFull(t *testing.T) {
+	t.Parallel()
+	s := tested{t, openSQLite(t, filepath.Join(fastDir(t), "selo.db"))}
+	s.registerPeppers()
+	s.rows(fmt.Sprint(`PRAGMA max_page_count=`, s.rows(`PRAGMA page_count`)[0])) // of the one writing connection
+	untilFull := func(act func(i int) error) (failed int) {
+		for i := range 1000 {
+			before := dump(t, s.write)
+			err := act(i)
+			if err == nil {
+				continue
+			}
+			if !strings.Contains(transcript.Error(err).Error(), "full") {
+				t.Error(err)
+			}
+			if diff := cmp.Diff(before, dump(t, s.write)); diff != "" {
+				t.Errorf("the failed act left something (-before +after):\n%s", diff)
+			}
+			return i
+		}
+		t.Fatal("never full")
+		return 0
+	}
+	id := func(i int) string { return fmt.Sprint("ses-", i) }
+	opened := untilFull(func(i int) error { return s.Open(t.Context(), opening(id(i), id(i))) })
+	granted := untilFull(func(i int) error {
+		if i == opened {
+			t.Fatal("too few sessions to fill the database with grants")
+		}
+		_, err := s.Decide(t.Context(), deciding(id(i), StateGranted, id(i), id(i)+"'", id(i)+"''"))
+		return err
+	})
+	s.expectConsistent()
+	s.rows(`PRAGMA max_page_count=4294967294`)
+	s.open(opening(id(opened), id(opened)))
+	s.expectDecided(s.decide(deciding(id(granted), StateGranted, id(granted), id(granted)+"'", id(granted)+"''")), StateGranted, 0)
+	s.expectConsistent()
+}
+
+// Two programs on one file, as while one takes over from the other, make one database between them, and of
+// all that they do at once exactly one wins. Bug: the slower one of two that made it failed.
+func TestTwoStores(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	stores := make([]*Store, 4)
+	var wg sync.WaitGroup
+	for i := range stores {
+		wg.Go(func() {
+			s, err := Open(t.Context(), path)
+			if transcript.Error(err) != nil {
+				t.Errorf("opening at once: %v", err)
+			}
+			stores[i] = s
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		return
+	}
+	t.Cleanup(func() {
+		for _, s := range stores {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	s := tested{t, stores[0]}
+	s.registerPeppers()
+
+	s.open(opening("ses-shared", "ana", maxAttempts(racers)))
+	decided := make([]*Decided, racers)
+	race(func(i int) {
+		decided[i] = tested{t, stores[i%len(stores)]}.raceDecide(deciding("ses-shared", StateGranted, fmt.Sprint("id-", i)))
+	})
+	s.expectOneGrant("one session", decided, selo.ReasonSessionNotOpen)
+
+	s.openForRacers()
+	race(func(i int) {
+		decided[i] = tested{t, stores[i%len(stores)]}.raceDecide(deciding(fmt.Sprint("ses-", i), StateGranted, "the id"))
+	})
+	for i := range stores { // each sees what another did
+		tested{t, stores[i]}.expectConsistent()
+	}
+	s.expectOneGrant("one id", decided, selo.ReasonReplayed)
+}
+
+// An act under a context that has ended does nothing, and says why.
+func TestContextEnded(t *testing.T) {
+	t.Parallel()
+	s := tested{t, openSQLite(t, newPath(t))}
+	s.registerPeppers()
+	s.open(opening("ses-1", "ana"))
+	before := dump(t, s.write)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, decided := s.Decide(ctx, deciding("ses-1", StateGranted, "id"))
+	_, read := s.Session(ctx, "ses-1", noon)
+	for act, err := range map[string]error{
+		"Open":                 s.Open(ctx, opening("ses-2", "ana")),
+		"Decide":               decided,
+		"Session":              read,
+		"Record":               s.Record(ctx, opening("", "ana").Audit),
+		"CountUnauthenticated": s.CountUnauthenticated(ctx, noon, selo.ReasonTooLarge, 1),
+		"RegisterPepper":       s.RegisterPepper(ctx, 3, []byte("x")),
+		"Ready":                s.Ready(ctx),
+	} {
+		if !errors.Is(transcript.Error(err), context.Canceled) {
+			t.Errorf("%s: %v, want context.Canceled", act, err)
+		}
+	}
+	if diff := cmp.Diff(before, dump(t, s.write)); diff != "" {
+		t.Errorf("something was written (-before +after):\n%s", diff)
+	}
+	if s, err := Open(ctx, newPath(t)); transcript.Error(err) == nil {
+		t.Error("a database was opened")
+		_ = s.Close()
+	}
+}

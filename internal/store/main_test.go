@@ -1,0 +1,103 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/selo-id/selo/internal/transcript"
+)
+
+// TestMain searches everything that the tests recorded, the files of their databases among it, for the
+// people and values planted in fixtures_test.go. As a child of a test it plays that part instead.
+func TestMain(m *testing.M) {
+	if part := os.Getenv(childEnv); part != "" {
+		os.Exit(runChild(part))
+	}
+	os.Exit(transcript.Main(m))
+}
+
+// fastDir is a directory in memory where there is one, for tests that open hundreds of databases and do not
+// cut the power: what a killed process wrote stays either way.
+func fastDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "selo-store-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// newPath returns a path for a database whose files are searched when the test is done.
+func newPath(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "selo.db")
+	t.Cleanup(func() { recordFiles(t, path) })
+	return path
+}
+
+// recordFiles passes the bytes of a database and its companions to the transcript, as a reply: a disk that
+// is read by somebody else. Their last cleanup has closed the store, but its WAL stays while others read.
+func recordFiles(t testing.TB, path string) {
+	t.Helper()
+	for _, name := range []string{path, path + "-wal", path + "-shm", path + "-journal"} {
+		b, err := os.ReadFile(name)
+		if os.IsNotExist(err) {
+			continue
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		fmt.Fprintf(transcript.ReplyTo(io.Discard), "%s\n%s\n", filepath.Base(name), b)
+	}
+}
+
+func openSQLite(t testing.TB, path string) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), path)
+	if transcript.Error(err) != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		recordFiles(t, path) // with the WAL
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// The search of the files can find: what is written in clear on purpose is in the bytes it reads, and the
+// value of a used id is there only as its hash.
+func TestFilesAreReadWhole(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	s := tested{t, openSQLite(t, path)}
+	s.registerPeppers()
+	s.open(opening("ses-in-clear", "ana"))
+	s.decide(deciding("ses-in-clear", StateGranted, plantedID))
+	var all []byte
+	for _, name := range []string{path, path + "-wal"} {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, b...)
+	}
+	for _, clear := range []string{"ses-in-clear", "https://id.example", faceLiveness, "rct_ses-in-clear"} {
+		if !bytes.Contains(all, []byte(clear)) {
+			t.Errorf("%q is not in the files, where it is stored in clear: wrong files, or not all of them", clear)
+		}
+	}
+	if bytes.Contains(all, []byte(plantedID)) {
+		t.Error("the value of a used id is in the files in clear")
+	}
+}
