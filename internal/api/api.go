@@ -15,6 +15,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"path"
 	"runtime/debug"
 	"time"
 
@@ -75,10 +76,17 @@ func New(cfg Config) (http.Handler, error) {
 			x.problem(problem{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "use " + route.method})
 		}))
 	}
-	mux.HandleFunc("/", s.serve("", func(x *exchange) {
+	notFound := s.serve("", func(x *exchange) {
 		x.problem(problem{Status: http.StatusNotFound, Title: "No such path", Detail: "the paths are listed in /openapi.yaml"})
-	}))
-	return mux, nil
+	})
+	mux.HandleFunc("/", notFound)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p := r.URL.EscapedPath(); p != path.Clean("/"+p) {
+			notFound(w, r) // the mux would redirect, in an answer of its own making
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}), nil
 }
 
 // exchange is one request and its answer, with what the access log says of it.

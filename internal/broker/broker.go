@@ -101,6 +101,9 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	cfg = cfg.withDefaults()
 	b := &Broker{cfg: cfg, apps: make(map[string]App), unauthenticated: make(map[refusalCount]int)}
 	for _, app := range cfg.Apps {
+		if _, twice := b.apps[app.Name]; twice || app.Name == "" {
+			return nil, fmt.Errorf("app %q: every app needs a name of its own", app.Name)
+		}
 		b.apps[app.Name] = app
 	}
 	for _, p := range cfg.Peppers.All() {
@@ -266,7 +269,7 @@ func (b *Broker) refuse(ctx context.Context, row store.Audit, r *Refusal) *Refus
 // Refused records that an authenticated caller sent what could not be read as a request, and returns the
 // refusal.
 func (b *Broker) Refused(ctx context.Context, c *policy.Caller, act string, e *selo.Error, requestID string) error {
-	return b.refuse(ctx, audit(b.cfg.Now().Truncate(time.Microsecond), act, c, requestID), &Refusal{Err: e})
+	return b.refuse(ctx, b.audit(b.cfg.Now().Truncate(time.Microsecond), act, c, requestID), &Refusal{Err: e})
 }
 
 // Unauthenticated counts a request that could not be attributed to any caller. Counts are written by Run.
@@ -317,8 +320,14 @@ func person(p *keyring.Pepper, s selo.Subject, cpf selo.CPF) store.Person {
 	return who
 }
 
-func audit(now time.Time, act string, c *policy.Caller, requestID string) store.Audit {
-	return store.Audit{At: now, Act: act, CallerKind: string(c.Kind), Service: c.Name, App: c.App, RequestID: requestID}
+// audit begins the row of an act. Until it is known whose session the act is about, an end user's is about
+// themselves.
+func (b *Broker) audit(now time.Time, act string, c *policy.Caller, requestID string) store.Audit {
+	row := store.Audit{At: now, Act: act, CallerKind: string(c.Kind), Service: c.Name, App: c.App, RequestID: requestID}
+	if c.Kind != policy.KindService {
+		row.Person = person(b.cfg.Peppers.Current(), c.Subject, c.CPF)
+	}
+	return row
 }
 
 func (b *Broker) offers(app App, product string) bool { return slices.Contains(app.Products, product) }

@@ -39,12 +39,9 @@ type Session struct {
 // receipt, or an error: a nil error is the only grant. Whatever it decides is on disk before it returns.
 func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID, signedResponse, requestID string) (*Session, error) {
 	now := b.cfg.Now().Truncate(time.Microsecond)
-	n, row, r := b.find(ctx, c, audit(now, ActRespond, c, requestID), sessionID, false)
+	n, row, r := b.find(ctx, c, b.audit(now, ActRespond, c, requestID), sessionID, false)
 	if r != nil {
 		return nil, r
-	}
-	if r := b.samePerson(c, n); r != nil {
-		return nil, b.refuse(ctx, row, r)
 	}
 	act := store.DecideAct{SessionID: n.ID, At: now, Outcome: store.StateOpen, Audit: row}
 	var verdict *selo.Error
@@ -167,7 +164,7 @@ func explain(verdict *selo.Error, d *store.Decided) *selo.Error {
 // sessions:read. A granted one comes with its receipt, so that an answer that got lost costs nothing.
 func (b *Broker) Session(ctx context.Context, c *policy.Caller, sessionID, requestID string) (*Session, error) {
 	now := b.cfg.Now().Truncate(time.Microsecond)
-	n, row, r := b.find(ctx, c, audit(now, ActRead, c, requestID), sessionID, c.Has(policy.ScopeSessionsRead))
+	n, row, r := b.find(ctx, c, b.audit(now, ActRead, c, requestID), sessionID, c.Has(policy.ScopeSessionsRead))
 	if r != nil {
 		return nil, r
 	}
@@ -196,7 +193,7 @@ func (b *Broker) find(ctx context.Context, c *policy.Caller, row store.Audit, id
 	case err != nil:
 		return nil, row, unavailable(err)
 	}
-	row.SessionID, row.Product, row.Purpose, row.Person, row.Keys = n.ID, n.Product, n.Purpose, n.Person, n.Keys
+	row.SessionID = n.ID
 	mine, err := b.owns(c, n)
 	if err != nil {
 		return nil, row, b.refuse(ctx, row, unavailable(err))
@@ -205,6 +202,10 @@ func (b *Broker) find(ctx context.Context, c *policy.Caller, row store.Audit, id
 	inApp := n.App == c.App && n.Environment == b.apps[n.App].Environment
 	if !inApp || !mine && (!readAll || c.Kind != policy.KindService) {
 		return nil, row, b.refuse(ctx, row, refusal(selo.ReasonSessionUnknown, "session", "no such session, or not yours"))
+	}
+	row.Product, row.Purpose, row.Person, row.Keys = n.Product, n.Purpose, n.Person, n.Keys
+	if r := b.samePerson(c, n); r != nil {
+		return nil, row, b.refuse(ctx, row, r)
 	}
 	return n, row, nil
 }
@@ -221,8 +222,8 @@ func (b *Broker) owns(c *policy.Caller, n *store.Session) (bool, error) {
 	return hmac.Equal(pepper.Subject(c.Subject), n.Person.Subject), nil
 }
 
-// samePerson refuses an end user whose bearer token names another CPF than it did when the session was
-// opened.
+// samePerson refuses an end user whose bearer token names another CPF than the session is for: the issuer
+// changed its mind, or a service that speaks for its subjects opened the session with another.
 func (b *Broker) samePerson(c *policy.Caller, n *store.Session) *Refusal {
 	if c.CPF.IsZero() {
 		return nil
@@ -232,7 +233,7 @@ func (b *Broker) samePerson(c *policy.Caller, n *store.Session) *Refusal {
 		return unavailable(err)
 	}
 	if !hmac.Equal(pepper.CPF(c.CPF), n.Person.CPF) {
-		return refusal(selo.ReasonCPFMismatch, "cpf", "the bearer token names another person than when the session was opened")
+		return refusal(selo.ReasonCPFMismatch, "cpf", "the bearer token names another person than the session is for")
 	}
 	return nil
 }

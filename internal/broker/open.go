@@ -43,7 +43,7 @@ type Opened struct {
 func (b *Broker) OpenSession(ctx context.Context, c *policy.Caller, req OpenRequest) (*Opened, error) {
 	// Microseconds are what the store keeps: the session is decided by the very times it was opened with.
 	now := b.cfg.Now().Truncate(time.Microsecond)
-	row := audit(now, ActOpen, c, req.RequestID)
+	row := b.audit(now, ActOpen, c, req.RequestID)
 	row.Product, row.Purpose = b.known(c.App, req)
 	pepper := b.cfg.Peppers.Current()
 

@@ -1,0 +1,293 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/api"
+	"github.com/selo-id/selo/internal/broker"
+	"github.com/selo-id/selo/internal/keyring"
+	"github.com/selo-id/selo/internal/policy"
+	"github.com/selo-id/selo/internal/sandbox"
+	"github.com/selo-id/selo/internal/store"
+	"github.com/selo-id/selo/internal/transcript"
+)
+
+const (
+	issuer   = "https://sign-in.bank.test"
+	audience = "bank-app"
+	seloIss  = "https://selo.bank.test"
+
+	panicMessage = "the clock fell off the wall"
+)
+
+var start = time.Date(2026, 1, 2, 15, 4, 5, 123456000, time.UTC)
+
+// clock stands still until a test moves it.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) move(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// house is the API on a real port, with everything that it stands on and talks to.
+type house struct {
+	t        *testing.T
+	path     string // of the database
+	url      string
+	handler  http.Handler
+	clock    *clock
+	store    *store.Store
+	broken   atomic.Bool // the broker's clock panics
+	provider *sandbox.Sandbox
+	idps     map[string]*sandbox.IdentityProvider
+	client   *http.Client
+}
+
+type settings struct {
+	limit    store.Limit
+	attempts int
+}
+
+func newHouse(t *testing.T, s settings) *house {
+	t.Helper()
+	dir := t.TempDir()
+	h := &house{t: t, path: filepath.Join(dir, "selo.db"), clock: &clock{now: start}, idps: make(map[string]*sandbox.IdentityProvider)}
+	log := slog.New(slog.NewJSONHandler(transcript.Log(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	ctx := context.Background()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	// Two issuers' apps, and who is not theirs: one signs for another audience, one with another key. The keys
+	// of far cannot be had.
+	users := map[string]sandbox.User{"ana": {CPF: anaCPF}, "bruno": {CPF: brunoCPF}, "carla": {}}
+	for name, aud := range map[string]string{"bank": audience, "other audience": "other-app", "impostor": audience, "shop": "shop-app", "far": "far-app"} {
+		iss := issuer
+		if name == "far" {
+			iss = "https://far.bank.test"
+		}
+		idp, err := sandbox.NewIdentityProvider(sandbox.IdentityProviderConfig{Issuer: iss, Audience: aud, Users: users, Now: h.clock.Now})
+		must(err)
+		h.idps[name] = idp
+	}
+	app := func(name, aud, idp string) policy.App {
+		file := filepath.Join(dir, name+".json")
+		must(os.WriteFile(file, call(h.idps[idp], "GET", "/idp/jwks.json", "", ""), 0o600))
+		return policy.App{Name: name, Issuer: issuer, Audience: aud, JWKSFile: file}
+	}
+	service := func(name, app string, mapped bool, scopes ...string) policy.Service {
+		hash, err := policy.HashAPIKey(apiKeys[name])
+		must(err)
+		return policy.Service{Name: name, App: app, KeySHA256: hash, Scopes: scopes, MapSubjects: mapped}
+	}
+	callers, err := policy.New(ctx, policy.Config{
+		Apps: []policy.App{app("bank", audience, "bank"), app("shop", "shop-app", "shop"),
+			{Name: "far", Issuer: "https://far.bank.test", Audience: "far-app", JWKSURL: "http://127.0.0.1:1/jwks.json"}},
+		Services: []policy.Service{
+			service("backend", "bank", false, policy.ScopeSessionsOpen, policy.ScopeSessionsRead),
+			service("opener", "bank", false, policy.ScopeSessionsOpen),
+			service("reader", "bank", false, policy.ScopeSessionsRead),
+			service("mapped", "bank", true, policy.ScopeSessionsOpen),
+			service("shop-backend", "shop", false, policy.ScopeSessionsOpen, policy.ScopeSessionsRead),
+		},
+		Now: h.clock.Now, Log: log,
+	})
+	must(err)
+
+	accessKey := func(id string, raw []byte, env selo.Environment, products ...string) keyring.Key {
+		secret, err := selo.NewSecret(raw)
+		must(err)
+		return keyring.Key{AccessKey: selo.AccessKey{ClientID: id, Secret: secret, Environment: env}, Products: products}
+	}
+	const liveness, faceAuth = "caf/face-liveness", "caf/face-authentication"
+	ring, err := keyring.NewRing([]keyring.Key{
+		accessKey("client-liveness", livenessSecret, selo.Sandbox, liveness),
+		accessKey("client-faceauth", faceAuthSecret, selo.Sandbox, faceAuth),
+		accessKey("client-shop", shopSecret, selo.Production, liveness),
+	})
+	must(err)
+	h.provider, err = sandbox.New(sandbox.Config{Now: h.clock.Now, Log: log, Keys: []sandbox.Key{
+		{ClientID: "client-liveness", Secret: livenessSecret, Products: []string{liveness}},
+		{ClientID: "client-faceauth", Secret: faceAuthSecret, Products: []string{faceAuth}},
+	}})
+	must(err)
+	p1, err := keyring.NewPepper(1, pepper)
+	must(err)
+	peppers, err := keyring.NewPeppers(p1)
+	must(err)
+	h.store, err = store.Open(ctx, h.path)
+	must(err)
+	t.Cleanup(func() { _ = h.store.Close() })
+
+	purposes := map[string]selo.Assurance{"login": selo.AssurancePresence, "new-device": selo.AssuranceMatch}
+	b, err := broker.New(ctx, broker.Config{
+		Issuer: seloIss,
+		Apps: []broker.App{
+			{Name: "bank", Environment: selo.Sandbox, Products: []string{liveness, faceAuth}, Purposes: purposes},
+			{Name: "shop", Environment: selo.Production, Products: []string{liveness}, Purposes: map[string]selo.Assurance{"login": selo.AssurancePresence}},
+		},
+		Keys: ring, Peppers: peppers, ReceiptKey: receiptKey, Store: h.store,
+		MaxAttempts: s.attempts, Limit: s.limit, Log: log,
+		Now: func() time.Time {
+			if h.broken.Load() {
+				panic(panicMessage)
+			}
+			return h.clock.Now()
+		},
+	})
+	must(err)
+	h.handler, err = api.New(api.Config{Broker: b, Callers: callers, ReceiptKeys: receiptKey.Public(), Log: log})
+	must(err)
+	server := httptest.NewUnstartedServer(h.handler)
+	server.Config.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
+	server.Start()
+	t.Cleanup(server.Close)
+	h.url = server.URL
+	h.client = transcript.Client(&http.Client{
+		Transport:     &checked{t: t, base: &http.Transport{MaxIdleConnsPerHost: 64}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	})
+	return h
+}
+
+// call asks a handler in this process; its answer is not the API's and so is not recorded.
+func call(handler http.Handler, method, path, authorization, body string) []byte {
+	r := httptest.NewRequestWithContext(context.Background(), method, path, strings.NewReader(body))
+	if authorization != "" {
+		r.Header.Set("Authorization", authorization)
+	}
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	if w.Code != http.StatusOK {
+		panic(fmt.Sprintf("%s %s: %d %s", method, path, w.Code, w.Body))
+	}
+	return w.Body.Bytes()
+}
+
+func field(document []byte, name string) string {
+	var m map[string]any
+	if err := json.Unmarshal(document, &m); err != nil {
+		panic(err)
+	}
+	return m[name].(string)
+}
+
+// credential is the Authorization header of a caller by name.
+func (h *house) credential(who string) string {
+	if key, ok := apiKeys[who]; ok {
+		return "Bearer " + key
+	}
+	user, idp, _ := strings.Cut(who, "@")
+	if idp == "" {
+		idp = "bank"
+	}
+	provider, ok := h.idps[strings.ReplaceAll(idp, "-", " ")]
+	if !ok {
+		h.t.Fatalf("no caller %q", who)
+	}
+	return "Bearer " + field(call(provider, "POST", "/idp/token", "", `{"user":"`+user+`"}`), "access_token")
+}
+
+// sdk runs the SDK on the phone of somebody.
+func (h *house) sdk(mobileToken, product string, cpf selo.CPF, outcome string) string {
+	return field(call(h.provider, "POST", "/sdk/"+product, mobileToken, `{"personId":"`+cpf.Digits()+`","outcome":"`+outcome+`"}`), "signedResponse")
+}
+
+// answer is what came back over HTTP.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (a answer) text() string {
+	var b bytes.Buffer
+	_ = a.header.Write(&b)
+	return b.String() + string(a.body)
+}
+
+func (a answer) json(t *testing.T) map[string]any {
+	t.Helper()
+	var m map[string]any
+	if err := json.Unmarshal(a.body, &m); err != nil {
+		t.Fatalf("the body is no JSON object: %v\n%s", err, a.body)
+	}
+	return m
+}
+
+// send sends one request. who "" sends no credential.
+func (h *house) send(method, path, who, body string, header http.Header) answer {
+	h.t.Helper()
+	r, err := http.NewRequestWithContext(context.Background(), method, h.url+path, strings.NewReader(body))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for name, values := range header {
+		r.Header[name] = values
+	}
+	if who != "" {
+		r.Header.Set("Authorization", h.credential(who))
+	}
+	return h.do(r)
+}
+
+func (h *house) do(r *http.Request) answer {
+	h.t.Helper()
+	resp, err := h.client.Do(r)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var b bytes.Buffer
+	if _, err := b.ReadFrom(resp.Body); err != nil {
+		h.t.Fatal(err)
+	}
+	return answer{resp.StatusCode, resp.Header, b.Bytes()}
+}
+
+// opened opens a session and returns its id and mobile token.
+func (h *house) opened(who, product, purpose string) (id, mobile string) {
+	h.t.Helper()
+	body := map[string]string{"product": product, "purpose": purpose}
+	if _, service := apiKeys[who]; service {
+		body["subject"], body["cpf"] = "customer-81", anaCPF.Digits()
+	}
+	text, err := json.Marshal(body)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	a := h.send("POST", "/v1/sessions", who, string(text), nil)
+	if a.status != http.StatusCreated {
+		h.t.Fatalf("opening: %d %s", a.status, a.body)
+	}
+	m := a.json(h.t)
+	return m["session_id"].(string), m["tokens"].(map[string]any)["mobile"].(string)
+}

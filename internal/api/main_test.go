@@ -1,0 +1,79 @@
+package api_test
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/pem"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/policy"
+	"github.com/selo-id/selo/internal/transcript"
+)
+
+// The people of these tests. None of them exists.
+var (
+	anaCPF   = person("390.533.447-05")
+	brunoCPF = person("714.287.938-60")
+)
+
+var (
+	livenessSecret = plant(randomHex())
+	faceAuthSecret = plant(randomHex())
+	shopSecret     = plant(randomHex())
+	pepper         = plant(randomHex())
+
+	// apiKeys are those of the services, by name.
+	apiKeys = map[string]string{
+		"backend": newAPIKey(), "opener": newAPIKey(), "reader": newAPIKey(), "mapped": newAPIKey(), "shop-backend": newAPIKey(),
+	}
+	unknownAPIKey = newAPIKey()
+
+	receiptKey = newReceiptKey()
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(transcript.Main(m))
+}
+
+func plant(secret []byte) []byte { return transcript.Secret(secret) }
+
+func randomHex() []byte {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails
+	return []byte(hex.EncodeToString(b))
+}
+
+func person(number string) selo.CPF {
+	cpf, err := selo.ParseCPF(number)
+	if err != nil {
+		panic(err)
+	}
+	transcript.CPF(cpf.Digits())
+	return cpf
+}
+
+func newAPIKey() string {
+	key, err := policy.NewAPIKey()
+	if err != nil {
+		panic(err)
+	}
+	return transcript.Secret(key)
+}
+
+func newReceiptKey() *selo.ReceiptKey {
+	key, err := selo.GenerateReceiptKey()
+	if err != nil {
+		panic(err)
+	}
+	text, err := key.PEM()
+	if err != nil {
+		panic(err)
+	}
+	block, _ := pem.Decode(text)
+	transcript.Secret(block.Bytes[len(block.Bytes)-32:]) // the seed
+	transcript.Secret(strings.Split(string(text), "\n")[1])
+	return key
+}

@@ -1,0 +1,272 @@
+package api_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/sandbox"
+	"github.com/selo-id/selo/internal/store"
+)
+
+// TestScenarios plays testdata/*.txt. A line of a scenario begins with
+//
+//	#  a comment
+//	@  something done elsewhere: see (*player).do
+//	>  a request: method, path, and who sends it: "as ana", "as backend", "as ana@impostor", or nobody
+//	>> a header of that request, after which it has no other of that name
+//	|  its body; several lines are joined without a line break
+//	<  the status that is expected; "< Name: value" is a header, "< Name: -" one that must not be there
+//	=  a member of the answer: "= a.b {JSON}" must be equal, "= a.b -" must not be there, "= a.b -> NAME"
+//	   keeps a string for later
+//	!  what must not stand anywhere in the answer, headers and body
+//
+// and ${NAME} stands for what was kept; ${NOW} for the time in seconds, ${pad:N} for N letters. A request is sent when its first "<" is
+// read; each has one. The answers are also held to openapi.yaml: an answer that it does not document fails.
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) < 30 {
+		t.Fatalf("%d scenarios, %v", len(files), err)
+	}
+	t.Run("all", func(t *testing.T) {
+		for _, file := range files {
+			t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+				t.Parallel()
+				text, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				p := &player{t: t, kept: map[string]string{"ANA": anaCPF.Digits(), "BRUNO": brunoCPF.Digits(), "NEVER_ISSUED_KEY": unknownAPIKey}}
+				for i, line := range strings.Split(string(text), "\n") {
+					p.at = fmt.Sprintf("%s:%d", file, i+1)
+					p.line(line)
+				}
+				if p.request != nil || p.answers == 0 {
+					t.Errorf("%s: ends without an answer", p.at)
+				}
+			})
+		}
+	})
+	// What is documented is what happens: no status stands there that never comes.
+	d := theDocument(t)
+	for _, operation := range d.operations() {
+		method, path, _ := strings.Cut(operation, " ")
+		responses, err := d.at(pointer("paths", path, strings.ToLower(method), "responses"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for status := range responses.(map[string]any) {
+			if !d.seen[operation+" "+status] {
+				t.Errorf("%s: status %s is documented, and no scenario has it", operation, status)
+			}
+		}
+	}
+}
+
+type player struct {
+	t        *testing.T
+	at       string // file and line
+	settings settings
+	house    *house
+	kept     map[string]string
+
+	request *request // not sent yet
+	answer  answer
+	answers int
+}
+
+type request struct {
+	method, path, who string
+	header            http.Header
+	body              string
+}
+
+var variable = regexp.MustCompile(`\$\{([^}]+)\}`)
+
+func (p *player) expand(s string) string {
+	return variable.ReplaceAllStringFunc(s, func(v string) string {
+		name := v[2 : len(v)-1]
+		if count, ok := strings.CutPrefix(name, "pad:"); ok {
+			n, err := strconv.Atoi(count)
+			if err != nil {
+				p.t.Fatalf("%s: %v", p.at, err)
+			}
+			return strings.Repeat("x", n)
+		}
+		value, ok := p.kept[name]
+		if !ok {
+			p.t.Fatalf("%s: nothing was kept as %s", p.at, name)
+		}
+		return value
+	})
+}
+
+func (p *player) line(line string) {
+	p.t.Helper()
+	mark, rest, _ := strings.Cut(line, " ")
+	rest = p.expand(rest)
+	if p.request != nil && (mark == "@" || mark == ">") {
+		p.t.Fatalf("%s: the request before has no expected status", p.at)
+	}
+	switch mark {
+	case "", "#":
+	case "@":
+		p.do(strings.Fields(rest))
+	case ">":
+		words := strings.Fields(rest)
+		p.request = &request{method: words[0], path: words[1], header: http.Header{}}
+		if len(words) == 4 && words[2] == "as" {
+			p.request.who = words[3]
+		} else if len(words) != 2 {
+			p.t.Fatalf("%s: want METHOD PATH [as WHO]", p.at)
+		}
+	case ">>":
+		name, value, _ := strings.Cut(rest, ": ")
+		p.request.header.Add(name, value)
+	case "|":
+		p.request.body += rest
+	case "<":
+		p.expect(rest)
+	case "=":
+		p.member(rest)
+	case "!":
+		if strings.Contains(p.answer.text(), rest) {
+			p.t.Errorf("%s: %q stands in the answer:\n%s", p.at, rest, p.answer.text())
+		}
+	default:
+		p.t.Fatalf("%s: what is %q?", p.at, mark)
+	}
+}
+
+// expect sends the request that is waiting, and compares its status or a header of its answer.
+func (p *player) expect(want string) {
+	p.t.Helper()
+	if r := p.request; r != nil {
+		p.request = nil
+		p.answer = p.ready().send(r.method, r.path, r.who, r.body, r.header)
+		p.answers++
+		if got := strconv.Itoa(p.answer.status); got != want {
+			p.t.Fatalf("%s: status %s, want %s\n%s", p.at, got, want, p.answer.text())
+		}
+		return
+	}
+	name, value, ok := strings.Cut(want, ": ")
+	if !ok {
+		p.t.Fatalf("%s: want a header", p.at)
+	}
+	got := strings.Join(p.answer.header.Values(name), " | ")
+	if value == "-" {
+		value = ""
+	}
+	if got != value {
+		p.t.Errorf("%s: %s is %q, want %q", p.at, name, got, value)
+	}
+}
+
+// member compares or keeps one member of the answer.
+func (p *player) member(rest string) {
+	p.t.Helper()
+	path, want, _ := strings.Cut(rest, " ")
+	var value any = p.answer.json(p.t)
+	there := true
+	for step := range strings.SplitSeq(path, ".") {
+		object, ok := value.(map[string]any)
+		if value, there = object[step]; !ok || !there {
+			there = false
+			break
+		}
+	}
+	if want == "-" {
+		if there {
+			p.t.Errorf("%s: %s is there: %v", p.at, path, value)
+		}
+		return
+	}
+	if !there {
+		p.t.Fatalf("%s: there is no %s in\n%s", p.at, path, p.answer.body)
+	}
+	if name, ok := strings.CutPrefix(want, "-> "); ok {
+		p.kept[name] = value.(string)
+		return
+	}
+	var wanted any
+	if err := json.Unmarshal([]byte(want), &wanted); err != nil {
+		p.t.Fatalf("%s: %s is not JSON: %v", p.at, want, err)
+	}
+	if !reflect.DeepEqual(wanted, value) {
+		p.t.Errorf("%s: %s is %v, want %s", p.at, path, value, want)
+	}
+}
+
+// ready builds the house before the first thing that needs one.
+func (p *player) ready() *house {
+	if p.house == nil {
+		p.house = newHouse(p.t, p.settings)
+	}
+	p.kept["NOW"] = strconv.FormatInt(p.house.clock.Now().Unix(), 10)
+	return p.house
+}
+
+// do does what a scenario needs from outside the API:
+//
+//	limit N DURATION               at most N sessions of a subject in that time; before the first request
+//	attempts N                     refused responses until a session is denied; likewise
+//	clock DURATION                 lets time pass
+//	store close                    loses the database
+//	panic on|off                   makes the broker panic
+//	token WHO NAME                 keeps WHO's bearer token
+//	sdk PRODUCT TOKEN WHO OUTCOME NAME   runs the SDK and keeps its signed response
+//	sign KEY NAME PAYLOAD          keeps a payload signed by the provider with a client's secret
+func (p *player) do(words []string) {
+	p.t.Helper()
+	switch words[0] {
+	case "limit":
+		p.settings.limit = store.Limit{Sessions: p.number(words[1]), Window: p.duration(words[2])}
+	case "attempts":
+		p.settings.attempts = p.number(words[1])
+	case "clock":
+		p.ready().clock.move(p.duration(words[1]))
+		p.ready()
+	case "store":
+		if err := p.ready().store.Close(); err != nil {
+			p.t.Fatal(err)
+		}
+	case "panic":
+		p.ready().broken.Store(words[1] == "on")
+	case "token":
+		p.kept[words[2]] = strings.TrimPrefix(p.ready().credential(words[1]), "Bearer ")
+	case "sdk":
+		cpf := map[string]selo.CPF{"ana": anaCPF, "bruno": brunoCPF}[words[3]]
+		p.kept[words[5]] = p.ready().sdk(words[2], words[1], cpf, words[4])
+	case "sign":
+		secret := map[string][]byte{"client-liveness": livenessSecret, "client-faceauth": faceAuthSecret, "client-shop": shopSecret}[words[1]]
+		p.kept[words[2]] = sandbox.Sign(secret, []byte(sandbox.HS256Header), []byte(strings.Join(words[3:], " ")))
+	default:
+		p.t.Fatalf("%s: cannot do %q", p.at, words[0])
+	}
+}
+
+func (p *player) number(s string) int {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		p.t.Fatalf("%s: %v", p.at, err)
+	}
+	return n
+}
+
+func (p *player) duration(s string) time.Duration {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		p.t.Fatalf("%s: %v", p.at, err)
+	}
+	return d
+}
