@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/selo-id/selo"
 )
@@ -16,7 +17,7 @@ import (
 // freeOnce costs nothing and remembers nothing: the store of a real one is not what is measured.
 type freeOnce struct{}
 
-func (freeOnce) Use(context.Context, []selo.ProviderID) error { return nil }
+func (freeOnce) Use(context.Context, []selo.UsedID, time.Time) error { return nil }
 
 // floor is the least that any implementation does: a pooled HMAC and base64.
 type floor struct {

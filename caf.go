@@ -45,14 +45,14 @@ var cafFaceAuthentication = mustProfile(Profile{
 
 // CafFaceLiveness is Caf's native face liveness: somebody alive was in front of the camera. It does not
 // say who, so it reaches AssurancePresence only.
-func CafFaceLiveness() *Profile { return cafFaceLiveness }
+func CafFaceLiveness() *Profile { return cafFaceLiveness.copy() }
 
 // CafFaceAuthentication is Caf's native face authentication: a live face that matched the one registered
 // for the CPF (AssuranceMatch).
-func CafFaceAuthentication() *Profile { return cafFaceAuthentication }
+func CafFaceAuthentication() *Profile { return cafFaceAuthentication.copy() }
 
 // Profiles returns every profile this version knows, in a stable order.
-func Profiles() []*Profile { return []*Profile{cafFaceLiveness, cafFaceAuthentication} }
+func Profiles() []*Profile { return []*Profile{CafFaceLiveness(), CafFaceAuthentication()} }
 
 // LookupProfile returns the profile of a product by name, or an *Error with ReasonProductUnknown.
 func LookupProfile(product string) (*Profile, error) {

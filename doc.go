@@ -13,7 +13,7 @@
 //	// remember for the attempt: opened = now, which key, which CPF; send token.JWT to the app
 //
 // The token carries the client ID, the CPF and an expiry, and nothing that a request said. The expiry
-// cannot be left out, nor go past the profile's ceiling.
+// cannot be left out, nor be further away than the profile's ceiling.
 //
 // # Verify
 //
@@ -26,14 +26,17 @@
 //		CPF:     cpf,    // the person it was made for
 //		Opened:  opened, // when it was made
 //		Once:    once,   // remembers the ids that were used; share it between processes
+//
+//		Assurance: selo.AssurancePresence, // what is enough; a match, unless you say less
 //	})
 //	if err != nil {
-//		return deny(selo.ReasonsOf(err)) // any error at all is a no
+//		return refuse(selo.ReasonsOf(err)) // any error at all is a no
 //	}
 //
 // A valid signature is not an approval. Verify also asks that the response is of this product and not our
 // own mobile token turned around (both are signed with the same secret), names this person, was made
 // during this attempt, says yes, and was not used before. Its documentation gives the order.
+// Denied tells the provider's no, which ends the attempt, from refusals that do not.
 //
 // # Receipts
 //
@@ -42,7 +45,7 @@
 //
 // # What it refuses
 //
-// Every refusal is an *Error with a stable Reason, tested with errors.Is(err, selo.ReasonStale). Whatever
+// Every refusal of Mint, Verify, VerifyReceipt and ParseCPF is an *Error with a stable Reason, tested with errors.Is(err, selo.ReasonStale). Whatever
 // in a response is not understood is refused: more than 16 KiB, base64 that is not canonical, a header with
 // crit, b64, zip, cty or another alg than HS256, JSON with a name twice or a claim in another spelling, a
 // decision that is not JSON true. Secret and CPF values cannot print, log or marshal themselves.

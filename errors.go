@@ -2,6 +2,7 @@ package selo
 
 import (
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -47,6 +48,7 @@ const (
 	ReasonSubjectUnproven   Reason = "subject_unproven"   // the response names nobody
 	ReasonSubjectMismatch   Reason = "subject_mismatch"   // the response names somebody else
 	ReasonPolicyMismatch    Reason = "policy_mismatch"    // another provider policy was run
+	ReasonPurposeMismatch   Reason = "purpose_mismatch"   // the receipt is for another purpose
 	ReasonFreshnessUnproven Reason = "freshness_unproven" // the response does not say when it was made
 	ReasonStale             Reason = "stale"              // made before the session was opened, or too long ago
 	ReasonFromTheFuture     Reason = "from_the_future"    // made later than now plus the allowed skew
@@ -143,11 +145,21 @@ func (e *Error) Unwrap() (causes []error) {
 // program or its surroundings, and the caller must refuse.
 func ReasonsOf(err error) []Reason {
 	var e *Error
-	if errors.As(err, &e) {
+	if errors.As(err, &e) && e != nil {
 		return e.Reasons()
+	}
+	var r Reason
+	if errors.As(err, &r) {
+		return []Reason{r}
 	}
 	return nil
 }
+
+// Denied reports whether err is the provider's no to exactly this attempt: authentic, fresh, of this person,
+// not used before, and not approved. It ends the attempt. Any other refusal decides nothing: were it to end
+// the attempt, anybody could end anybody's with rubbish. So do not ask errors.Is(err, ReasonNotApproved),
+// which is also true when more is wrong.
+func Denied(err error) bool { return slices.Equal(ReasonsOf(err), []Reason{ReasonNotApproved}) }
 
 func refuse(r Reason, field, detail string) *Error {
 	return &Error{Reason: r, Field: field, Detail: detail}

@@ -28,7 +28,7 @@ func ExampleMint() {
 		Profile: selo.CafFaceLiveness(),
 		Key:     exampleKey(),
 		CPF:     cpf,
-		At:      time.Unix(1700000000, 0), // leave out for now
+		Now:     time.Unix(1700000000, 0), // leave out for now
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -49,8 +49,11 @@ func ExampleVerify() {
 		Key:     exampleKey(),
 		CPF:     cpf,
 		Opened:  time.Unix(1700000000, 0),
-		Once:    new(selo.MemoryOnce),     // one for the whole process
-		Now:     time.Unix(1700000060, 0), // leave out for now
+		Once:    new(selo.MemoryOnce), // one for the whole process
+
+		Assurance: selo.AssurancePresence, // liveness proves no more; without this a match is required
+
+		Now: time.Unix(1700000060, 0), // leave out for now
 	}
 	fromApp := "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJyZXF1ZXN0SWQiOiI3ZDQ0NDg0MC05ZGMwIiwiaXNBbGl2ZSI6dHJ1ZSwicGVyc29uSWQiOiI1Mjk5ODIyNDcyNSIsImlhdCI6MTcwMDAwMDAzMH0.Cv5Pe-R78xPXz2oYwzThTruTxudbZuYdrZVuEFpiBQI"
 

@@ -146,5 +146,7 @@ func expecting(t testing.TB, product string) selo.Expectation {
 		Opened:  testOpened,
 		Now:     testNow,
 		Once:    new(selo.MemoryOnce),
+
+		Assurance: selo.AssurancePresence,
 	}
 }

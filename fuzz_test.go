@@ -127,7 +127,7 @@ func FuzzMint(f *testing.F) {
 		at := time.Unix(sec, nsec)
 		token, err := selo.Mint(selo.MintRequest{
 			Profile: p, Key: selo.AccessKey{ClientID: clientID, Secret: secret}, CPF: cpf,
-			At: at, Lifetime: time.Duration(lifetime),
+			Now: at, Lifetime: time.Duration(lifetime),
 		})
 		if (token == nil) == (err == nil) {
 			t.Fatalf("Mint = %v, %v; want exactly one nil", token, err)

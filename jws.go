@@ -111,9 +111,6 @@ func (r *jwsReader) verifyHS256(s Secret) *Error {
 // the caller did not already trust. Other parameters that could point to a key (jku, jwk, x5u, x5c) are
 // not looked at.
 func (r *jwsReader) readHeader(alg, typ string, typOptional bool) (kid string, _ *Error) {
-	refuseHeader := func(field, detail string) (string, *Error) {
-		return "", refuse(ReasonHeaderRefused, field, detail)
-	}
 	gotAlg, gotTyp := false, typOptional
 	var refused *Error
 	err := r.object(r.header, func(name []byte, value jsontext.Value) {
@@ -127,7 +124,7 @@ func (r *jwsReader) readHeader(alg, typ string, typOptional bool) (kid string, _
 		switch {
 		case refused != nil || param == "":
 		case param != string(name):
-			_, refused = refuseHeader(param, "is spelled another way")
+			refused = refuse(ReasonHeaderRefused, param, "is spelled another way")
 		case param == "alg":
 			gotAlg = true
 			if text, ok := r.text(value); !ok || string(text) != alg {
@@ -136,27 +133,27 @@ func (r *jwsReader) readHeader(alg, typ string, typOptional bool) (kid string, _
 		case param == "typ":
 			gotTyp = true
 			if text, ok := r.text(value); !ok || string(text) != typ {
-				_, refused = refuseHeader("typ", "must be "+typ)
+				refused = refuse(ReasonHeaderRefused, "typ", "must be "+typ)
 			}
 		case param == "kid":
 			if text, ok := r.text(value); ok {
 				kid = string(text)
 			} else {
-				_, refused = refuseHeader("kid", "must be a string")
+				refused = refuse(ReasonHeaderRefused, "kid", "must be a string")
 			}
 		default:
-			_, refused = refuseHeader(param, "is not supported")
+			refused = refuse(ReasonHeaderRefused, param, "is not supported")
 		}
 	})
 	switch {
 	case err != nil:
-		return refuseHeader("header", err.Error())
+		return "", refuse(ReasonHeaderRefused, "header", err.Error())
 	case refused != nil:
 		return "", refused
 	case !gotAlg:
 		return "", refuse(ReasonAlgorithmRefused, "alg", "must be "+alg)
 	case !gotTyp:
-		return refuseHeader("typ", "must be "+typ)
+		return "", refuse(ReasonHeaderRefused, "typ", "must be "+typ)
 	}
 	return kid, nil
 }

@@ -11,10 +11,10 @@ import (
 // Environment says which of the provider's worlds an access key belongs to. The two never mix.
 type Environment string
 
-// The environments. The zero value of an AccessKey means Production.
+// The environments. The zero value of an AccessKey means EnvironmentProduction.
 const (
-	Production Environment = "production"
-	Sandbox    Environment = "sandbox"
+	EnvironmentProduction Environment = "production"
+	EnvironmentSandbox    Environment = "sandbox"
 )
 
 // AccessKey is what the provider's console issued: a client ID and the secret that goes with it. It never
@@ -22,17 +22,14 @@ const (
 type AccessKey struct {
 	ClientID    string
 	Secret      Secret
-	Environment Environment // "" is Production
+	Environment Environment // "" is EnvironmentProduction
 }
 
 func (k AccessKey) check() *Error {
-	if k.ClientID == "" || len(k.ClientID) > 256 {
-		return refuse(ReasonRequestInvalid, "client_id", "must have 1 to 256 bytes")
-	}
 	if k.Secret.IsZero() {
 		return refuse(ReasonRequestInvalid, "secret", "is empty; a token signed with it could be made by anyone")
 	}
-	if k.Environment != "" && k.Environment != Production && k.Environment != Sandbox {
+	if k.Environment != "" && k.Environment != EnvironmentProduction && k.Environment != EnvironmentSandbox {
 		return refuse(ReasonRequestInvalid, "environment", "must be production or sandbox")
 	}
 	return nil
@@ -40,7 +37,7 @@ func (k AccessKey) check() *Error {
 
 func (k AccessKey) environment() Environment {
 	if k.Environment == "" {
-		return Production
+		return EnvironmentProduction
 	}
 	return k.Environment
 }
@@ -52,7 +49,7 @@ type MintRequest struct {
 	Profile  *Profile      // the product; required
 	Key      AccessKey     // required
 	CPF      CPF           // of the person the token is for; required
-	At       time.Time     // time of minting; zero is now
+	Now      time.Time     // when the token's life begins; leave it zero, which is now, outside of tests
 	Lifetime time.Duration // zero is the profile's; more than its MaxLifetime is refused
 }
 
@@ -64,7 +61,8 @@ type MobileToken struct {
 }
 
 // Mint makes a mobile token: an HS256 JWT with iss (the client ID), exp, the profile's CPF claim, and
-// nothing else. There is no way to make one without exp or past the profile's MaxLifetime.
+// nothing else. There is no way to make one without exp, nor one that lives longer than the profile's
+// MaxLifetime.
 func Mint(req MintRequest) (*MobileToken, error) {
 	p, refused := req.Profile.check()
 	if refused != nil {
@@ -72,6 +70,9 @@ func Mint(req MintRequest) (*MobileToken, error) {
 	}
 	if err := req.Key.check(); err != nil {
 		return nil, err
+	}
+	if req.Key.ClientID == "" || len(req.Key.ClientID) > 256 {
+		return nil, refuse(ReasonRequestInvalid, "client_id", "must have 1 to 256 bytes")
 	}
 	if req.CPF.IsZero() {
 		return nil, refuse(ReasonCPFMissing, "cpf", "a token is made for one person")
@@ -83,13 +84,13 @@ func Mint(req MintRequest) (*MobileToken, error) {
 	if lifetime < time.Second || lifetime > p.MaxLifetime {
 		return nil, refuse(ReasonRequestInvalid, "lifetime", fmt.Sprintf("must be between 1s and %v for %s", p.MaxLifetime, p.Product))
 	}
-	at := req.At
-	if at.IsZero() {
-		at = time.Now()
+	now := req.Now
+	if now.IsZero() {
+		now = time.Now()
 	}
-	exp := at.Add(lifetime).Unix()
+	exp := now.Add(lifetime).Unix()
 	if exp <= 0 || exp > maxSeconds {
-		return nil, refuse(ReasonRequestInvalid, "at", "is out of range")
+		return nil, refuse(ReasonRequestInvalid, "now", "is out of range")
 	}
 
 	r := jwsReaders.Get().(*jwsReader)

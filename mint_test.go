@@ -13,7 +13,7 @@ import (
 
 func minting(t *testing.T) selo.MintRequest {
 	t.Helper()
-	return selo.MintRequest{Profile: selo.CafFaceLiveness(), Key: testKey(t), CPF: cpfOf(t, testCPF), At: testOpened}
+	return selo.MintRequest{Profile: selo.CafFaceLiveness(), Key: testKey(t), CPF: cpfOf(t, testCPF), Now: testOpened}
 }
 
 // TestMintExactly compares the whole token: these claims, in this order, and nothing else.
@@ -67,7 +67,7 @@ func TestMintLifetime(t *testing.T) {
 	}
 	for _, tt := range tests {
 		req := minting(t)
-		req.Lifetime, req.At = tt.lifetime, tt.at
+		req.Lifetime, req.Now = tt.lifetime, tt.at
 		token, err := selo.Mint(req)
 		if (token == nil) != (err != nil) || (err == nil) != (tt.want != 0) {
 			t.Errorf("lifetime %v at %d: %v, %v; want exp %d", tt.lifetime, tt.at.Unix(), token, err, tt.want)
@@ -87,7 +87,7 @@ func TestMintLifetime(t *testing.T) {
 
 func TestMintNow(t *testing.T) {
 	req := minting(t)
-	req.At = time.Time{}
+	req.Now = time.Time{}
 	before := time.Now()
 	token, err := selo.Mint(req)
 	after := time.Now()
@@ -154,7 +154,7 @@ func TestMintDiffers(t *testing.T) {
 	for _, cpf := range []string{testCPF, otherCPF, "00000000191"} {
 		for _, later := range []time.Duration{0, time.Second, time.Minute} {
 			req := minting(t)
-			req.CPF, req.At = cpfOf(t, cpf), testOpened.Add(later)
+			req.CPF, req.Now = cpfOf(t, cpf), testOpened.Add(later)
 			token, err := selo.Mint(req)
 			if err != nil {
 				t.Fatal(err)
@@ -169,7 +169,7 @@ func TestMintDiffers(t *testing.T) {
 }
 
 func TestEnvironments(t *testing.T) {
-	for _, env := range []selo.Environment{"", selo.Production, selo.Sandbox} {
+	for _, env := range []selo.Environment{"", selo.EnvironmentProduction, selo.EnvironmentSandbox} {
 		req := minting(t)
 		req.Key.Environment = env
 		if _, err := selo.Mint(req); err != nil {

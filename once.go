@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 )
 
-// ProviderID is one id that a signed response carries. An id is used at most once within its provider,
+// UsedID is one id of a signed response, or of a receipt. It is used at most once within its provider,
 // environment and field.
-type ProviderID struct {
-	Provider    string
-	Environment Environment
+type UsedID struct {
+	Provider    string      // "caf"; "selo" for a receipt
+	Environment Environment // empty for a receipt
 	Field       string
 	Value       string
 }
@@ -20,21 +21,24 @@ type ProviderID struct {
 // simultaneous calls with the same id exactly one succeeds. Any other error means that nothing is known,
 // and Verify refuses.
 //
+// After the time until nothing with these ids would be accepted anyway, so they may be forgotten then. Zero
+// means never, and is what signed responses have.
+//
 // With more than one process, implement it on a store they share: a table with a unique key over the
-// four fields of ProviderID and one INSERT is enough.
+// four fields of UsedID and one INSERT is enough.
 type Once interface {
-	Use(ctx context.Context, ids []ProviderID) error
+	Use(ctx context.Context, ids []UsedID, until time.Time) error
 }
 
 // MemoryOnce is Once in the memory of one process: right for tests, tools and a single instance that may
-// forget on restart. It grows with use. The zero value is ready.
+// forget on restart. It forgets nothing before, and so grows with use. The zero value is ready.
 type MemoryOnce struct {
 	mu   sync.Mutex
-	used map[ProviderID]struct{}
+	used map[UsedID]struct{}
 }
 
 // Use implements Once.
-func (o *MemoryOnce) Use(_ context.Context, ids []ProviderID) error {
+func (o *MemoryOnce) Use(_ context.Context, ids []UsedID, _ time.Time) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, id := range ids {
@@ -43,7 +47,7 @@ func (o *MemoryOnce) Use(_ context.Context, ids []ProviderID) error {
 		}
 	}
 	if o.used == nil {
-		o.used = make(map[ProviderID]struct{})
+		o.used = make(map[UsedID]struct{})
 	}
 	for _, id := range ids {
 		o.used[id] = struct{}{}
@@ -52,8 +56,8 @@ func (o *MemoryOnce) Use(_ context.Context, ids []ProviderID) error {
 }
 
 // useOnce calls o.Use and turns whatever fails into an *Error.
-func useOnce(ctx context.Context, o Once, ids []ProviderID) *Error {
-	err := o.Use(ctx, ids)
+func useOnce(ctx context.Context, o Once, ids []UsedID, until time.Time) *Error {
+	err := o.Use(ctx, ids, until)
 	if err == nil {
 		return nil
 	}
@@ -65,9 +69,8 @@ func useOnce(ctx context.Context, o Once, ids []ProviderID) *Error {
 	default: // a nil *Error in an error is a mistake of o, and no answer
 		err = errors.New("Once returned a nil *Error")
 	}
-	r := ReasonStoreUnavailable
 	if errors.Is(err, ReasonReplayed) {
-		r = ReasonReplayed
+		return refuse(ReasonReplayed, "", "an id in it was used before")
 	}
-	return &Error{Reason: r, Detail: "one-time use could not be established", Err: err}
+	return &Error{Reason: ReasonStoreUnavailable, Detail: "one-time use could not be established", Err: err}
 }

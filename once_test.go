@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/selo-id/selo"
 )
@@ -13,18 +14,18 @@ import (
 // countingOnce notes what it was asked and answers err.
 type countingOnce struct {
 	err   error
-	asked [][]selo.ProviderID
+	asked [][]selo.UsedID
 }
 
-func (o *countingOnce) Use(_ context.Context, ids []selo.ProviderID) error {
-	o.asked = append(o.asked, append([]selo.ProviderID(nil), ids...))
+func (o *countingOnce) Use(_ context.Context, ids []selo.UsedID, _ time.Time) error {
+	o.asked = append(o.asked, append([]selo.UsedID(nil), ids...))
 	return o.err
 }
 
-func providerIDs(values ...string) []selo.ProviderID {
-	var ids []selo.ProviderID
+func providerIDs(values ...string) []selo.UsedID {
+	var ids []selo.UsedID
 	for _, v := range values {
-		ids = append(ids, selo.ProviderID{Provider: "caf", Environment: selo.Production, Field: "requestId", Value: v})
+		ids = append(ids, selo.UsedID{Provider: "caf", Environment: selo.EnvironmentProduction, Field: "requestId", Value: v})
 	}
 	return ids
 }
@@ -32,25 +33,25 @@ func providerIDs(values ...string) []selo.ProviderID {
 func TestMemoryOnce(t *testing.T) {
 	ctx := context.Background()
 	o := new(selo.MemoryOnce)
-	if err := o.Use(ctx, providerIDs("a", "b")); err != nil {
+	if err := o.Use(ctx, providerIDs("a", "b"), time.Time{}); err != nil {
 		t.Fatal(err)
 	}
-	for _, ids := range [][]selo.ProviderID{providerIDs("a"), providerIDs("b"), providerIDs("a", "b"), providerIDs("c", "a")} {
-		if err := o.Use(ctx, ids); !errors.Is(err, selo.ReasonReplayed) {
+	for _, ids := range [][]selo.UsedID{providerIDs("a"), providerIDs("b"), providerIDs("a", "b"), providerIDs("c", "a")} {
+		if err := o.Use(ctx, ids, time.Time{}); !errors.Is(err, selo.ReasonReplayed) {
 			t.Errorf("Use(%v) = %v, want replayed", ids, err)
 		}
 	}
-	if err := o.Use(ctx, providerIDs("c")); err != nil {
+	if err := o.Use(ctx, providerIDs("c"), time.Time{}); err != nil {
 		t.Errorf("c was recorded by a call that failed: %v", err)
 	}
 	// Each of the four fields makes another id.
-	for _, id := range []selo.ProviderID{
-		{Provider: "other", Environment: selo.Production, Field: "requestId", Value: "a"},
-		{Provider: "caf", Environment: selo.Sandbox, Field: "requestId", Value: "a"},
-		{Provider: "caf", Environment: selo.Production, Field: "attemptId", Value: "a"},
-		{Provider: "caf", Environment: selo.Production, Field: "requestId", Value: "A"},
+	for _, id := range []selo.UsedID{
+		{Provider: "other", Environment: selo.EnvironmentProduction, Field: "requestId", Value: "a"},
+		{Provider: "caf", Environment: selo.EnvironmentSandbox, Field: "requestId", Value: "a"},
+		{Provider: "caf", Environment: selo.EnvironmentProduction, Field: "attemptId", Value: "a"},
+		{Provider: "caf", Environment: selo.EnvironmentProduction, Field: "requestId", Value: "A"},
 	} {
-		if err := o.Use(ctx, []selo.ProviderID{id}); err != nil {
+		if err := o.Use(ctx, []selo.UsedID{id}, time.Time{}); err != nil {
 			t.Errorf("Use(%v) = %v", id, err)
 		}
 	}
@@ -92,7 +93,7 @@ func TestOnceRace(t *testing.T) {
 			if i%2 == 0 {
 				ids[0], ids[1] = ids[1], ids[0]
 			}
-			return o.Use(context.Background(), ids)
+			return o.Use(context.Background(), ids, time.Time{})
 		})
 		if won != 1 {
 			t.Errorf("%d calls won, want 1", won)

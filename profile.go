@@ -13,8 +13,7 @@ import (
 // Assurance is what a grant proves about the person, weakest first. Compare with <.
 type Assurance int
 
-// The assurances, in order. AssuranceUnset is no assurance; where one is required it stands for the most
-// that the product can give.
+// The assurances, in order. AssuranceUnset is no assurance; where one is required it stands for AssuranceMatch.
 const (
 	AssuranceUnset           Assurance = iota
 	AssurancePresence                  // someone alive was there (liveness only)
@@ -53,7 +52,7 @@ func (a *Assurance) UnmarshalText(b []byte) error {
 
 // Profile is a provider's product as data: which token starts it, and what its signed response must look
 // like. Profiles are made by NewProfile; Caf's are ready (CafFaceLiveness and its siblings). The fields are
-// there to be read: changing one afterwards changes nothing.
+// there to be read: Mint and Verify do not see a change.
 type Profile struct {
 	Product  string // "caf/face-liveness"
 	Provider string // "caf": the space in which the provider's ids are unique
@@ -180,13 +179,16 @@ func (p Profile) clone() Profile {
 	return p
 }
 
+// copy is for whoever asks for a profile of ours: what they change is theirs.
+func (p *Profile) copy() *Profile {
+	c := p.clone()
+	return &c
+}
+
 // isClaimName reports whether name can stand between quotes as it is.
 func isClaimName(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' })
 }
-
-// CanReach reports whether a response of this product can ever prove a.
-func (p *Profile) CanReach(a Assurance) bool { return p.checked != nil && a <= p.checked.Assurance }
 
 // exact returns the claim of that name, or nil.
 func (p *checkedProfile) exact(name []byte) *claim {

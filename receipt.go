@@ -33,8 +33,8 @@ var errNoReceiptKey = refuse(ReasonRequestInvalid, "receipt key", "is the zero v
 
 // Subject is an end user: who, according to whom. Two issuers with the same ID are two subjects.
 type Subject struct {
-	Issuer string
-	ID     string
+	Issuer string // iss of the user's bearer token, or "service:NAME" for a subject that only a service of Selo names
+	ID     string // sub
 }
 
 // Receipt is our statement that a session was granted, for the customer's other services: they then need
@@ -104,7 +104,7 @@ func ParseReceiptKey(pemBytes []byte) (*ReceiptKey, error) {
 // PEM returns the private key in the form that ParseReceiptKey reads, to be written to a file of mode
 // 0600 and nowhere else.
 func (k *ReceiptKey) PEM() ([]byte, error) {
-	if k.private == nil {
+	if k == nil || k.private == nil {
 		return nil, errNoReceiptKey
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(k.private())
@@ -143,7 +143,7 @@ func (k *ReceiptKey) Sign(r Receipt) (string, error) {
 		r.Issuer, r.App, r.Subject.ID, r.Subject.Issuer, r.Session, r.Product, r.Purpose, r.Assurance,
 		r.IssuedAt.Unix(), r.ExpiresAt.Unix(), r.ID,
 	}
-	if k.private == nil {
+	if k == nil || k.private == nil {
 		return "", errNoReceiptKey
 	}
 	if err := c.check(); err != nil {
@@ -178,7 +178,7 @@ func (c *receiptClaims) check() *Error {
 
 // Public returns the keys that verify what k signs.
 func (k *ReceiptKey) Public() *ReceiptKeys {
-	if k.private == nil {
+	if k == nil || k.private == nil {
 		return &ReceiptKeys{}
 	}
 	return &ReceiptKeys{map[string]ed25519.PublicKey{k.kid: k.private().Public().(ed25519.PublicKey)}}
@@ -244,7 +244,8 @@ func (ks *ReceiptKeys) JWKS() ([]byte, error) {
 	return json.Marshal(set)
 }
 
-// ReceiptExpectation is what a receipt must agree with. Everything but Skew and Now is required.
+// ReceiptExpectation is what a receipt must agree with. Fields are required unless they say what
+// zero means.
 type ReceiptExpectation struct {
 	Keys    *ReceiptKeys
 	Issuer  string  // the Selo that is trusted
@@ -322,7 +323,7 @@ func VerifyReceipt(ctx context.Context, token string, want ReceiptExpectation) (
 	case receipt.Subject != want.Subject:
 		return nil, refuse(ReasonSubjectMismatch, "sub", "is not the expected subject")
 	case receipt.Purpose != want.Purpose:
-		return nil, refuse(ReasonPolicyMismatch, "purpose", "is another purpose")
+		return nil, refuse(ReasonPurposeMismatch, "purpose", "is another purpose")
 	case receipt.Assurance < want.Assurance:
 		return nil, refuse(ReasonAssuranceTooLow, "assurance", fmt.Sprintf("%v, want at least %v", receipt.Assurance, want.Assurance))
 	case receipt.IssuedAt.After(now.Add(want.Skew)):
@@ -330,8 +331,8 @@ func VerifyReceipt(ctx context.Context, token string, want ReceiptExpectation) (
 	case !now.Before(receipt.ExpiresAt):
 		return nil, refuse(ReasonExpired, "exp", "has passed")
 	}
-	id := ProviderID{Provider: "selo", Environment: Production, Field: "jti", Value: receipt.Issuer + " " + receipt.ID}
-	if err := useOnce(ctx, want.Once, []ProviderID{id}); err != nil {
+	id := UsedID{Provider: "selo", Field: "jti", Value: receipt.Issuer + " " + receipt.ID}
+	if err := useOnce(ctx, want.Once, []UsedID{id}, receipt.ExpiresAt); err != nil {
 		return nil, err
 	}
 	return receipt, nil

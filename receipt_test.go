@@ -163,7 +163,7 @@ func TestVerifyReceiptToken(t *testing.T) {
 		{"apps in a list", p("aud", `["bank-app"]`), selo.ReasonPayloadInvalid},
 		{"other subject", p("sub", `"eve"`), selo.ReasonSubjectMismatch},
 		{"other subject's issuer", p("sub_iss", `"https://id.other.example"`), selo.ReasonSubjectMismatch},
-		{"other purpose", p("purpose", `"login"`), selo.ReasonPolicyMismatch},
+		{"other purpose", p("purpose", `"login"`), selo.ReasonPurposeMismatch},
 		{"assurance presence", p("assurance", `"presence"`), selo.ReasonAssuranceTooLow},
 		{"assurance reauthenticated", p("assurance", `"reauthenticated"`), selo.ReasonAssuranceTooLow},
 		{"assurance unknown", p("assurance", `"strong"`), selo.ReasonPayloadInvalid},

@@ -90,6 +90,15 @@ func (s Secret) IsZero() bool { return s.key == nil }
 // the provider chooses it, and warns wherever one is configured.
 func (s Secret) Weak() bool { return s.key != nil && s.key.size < WeakSecretSize }
 
+// Equal reports whether two secrets have the same bytes, in constant time. Secrets made apart are never ==.
+func (s Secret) Equal(t Secret) bool {
+	if s.IsZero() || t.IsZero() {
+		return s.IsZero() == t.IsZero()
+	}
+	message := []byte("selo: the same secret?")
+	return hmac.Equal(s.mac(nil, message), t.mac(nil, message))
+}
+
 // mac appends HMAC-SHA256(secret, msg) to dst. The secret must not be zero.
 func (s Secret) mac(dst, msg []byte) []byte {
 	h := s.key.states.Get().(hash.Hash)

@@ -187,3 +187,10 @@ func TestReadSecretFileFails(t *testing.T) {
 		t.Errorf("directory: %v, %v", s, err)
 	}
 }
+
+func TestSecretEqual(t *testing.T) {
+	a, b, c := secretOf(t, "the same secret"), secretOf(t, "the same secret"), secretOf(t, "another secret")
+	if !a.Equal(b) || a == b || a.Equal(c) || a.Equal(selo.Secret{}) || (selo.Secret{}).Equal(a) || !(selo.Secret{}).Equal(selo.Secret{}) {
+		t.Error("Equal does not compare the bytes")
+	}
+}

@@ -176,7 +176,7 @@ func minted(product string) string {
 	if err != nil {
 		panic(err)
 	}
-	token, err := selo.Mint(selo.MintRequest{Profile: p, Key: selo.AccessKey{ClientID: testClientID, Secret: s}, CPF: cpf, At: testOpened})
+	token, err := selo.Mint(selo.MintRequest{Profile: p, Key: selo.AccessKey{ClientID: testClientID, Secret: s}, CPF: cpf, Now: testOpened})
 	if err != nil {
 		panic(err)
 	}

@@ -216,6 +216,8 @@ func (v vector) expectation(t testing.TB) selo.Expectation {
 		Now:     at,
 		MaxAge:  time.Duration(v.MaxAge) * time.Second,
 		Once:    new(selo.MemoryOnce),
+
+		Assurance: selo.AssurancePresence,
 	}
 }
 

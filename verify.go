@@ -46,8 +46,8 @@ type Expectation struct {
 	// Now is the time of verification. Zero is now.
 	Now time.Time
 
-	// Assurance is the least that the grant must prove. AssuranceUnset asks for the most that the
-	// product can prove.
+	// Assurance is the least that the grant must prove. AssuranceUnset asks for AssuranceMatch: a product
+	// that proves less grants only where this says that less is enough.
 	Assurance Assurance
 	// Policy is the provider policy that must have been run; required exactly when the profile names a
 	// Policy claim.
@@ -58,10 +58,10 @@ type Expectation struct {
 // anything else.
 type Response struct {
 	Product   string
-	Assurance Assurance    // what it proves
-	IssuedAt  time.Time    // when the provider made it
-	ExpiresAt time.Time    // zero when it carries no exp
-	IDs       []ProviderID // the ids that are now used up
+	Assurance Assurance // what it proves
+	IssuedAt  time.Time // when the provider made it
+	ExpiresAt time.Time // zero when it carries no exp
+	IDs       []UsedID  // the ids that are now used up
 }
 
 // Verify decides whether a signed response grants what was expected. It returns a Response, or an *Error
@@ -74,7 +74,7 @@ type Response struct {
 // fault, since nothing after it is known; the later ones report everything they find.
 //
 // The ids are used up by an answer, yes or no: when all is well, or when all is well but the decision. In
-// the latter case the only reason is ReasonNotApproved. A response refused for any other reason uses up
+// the latter case Denied reports true. A response refused for any other reason uses up
 // nothing.
 func Verify(ctx context.Context, token string, want Expectation) (*Response, error) {
 	v := verification{want: want}
@@ -95,7 +95,7 @@ func Verify(ctx context.Context, token string, want Expectation) (*Response, err
 	}
 	v.judge()
 	if len(v.faults) == 0 || len(v.faults) == v.notApproved {
-		if err := useOnce(ctx, want.Once, v.response.IDs); err != nil {
+		if err := useOnce(ctx, want.Once, v.response.IDs, time.Time{}); err != nil {
 			v.faults = append(v.faults, err)
 		}
 	}
@@ -152,8 +152,10 @@ func (v *verification) prepare() *Error {
 		return refuse(ReasonRequestInvalid, "cpf", "set exactly one of CPF and SameCPF")
 	case w.Once == nil:
 		return refuse(ReasonRequestInvalid, "once", "is required; without it one response can be used again")
-	case w.MaxAge < 0 || w.Skew < 0:
-		return refuse(ReasonRequestInvalid, "max_age", "durations must not be negative")
+	case w.MaxAge < 0:
+		return refuse(ReasonRequestInvalid, "max_age", "must not be negative")
+	case w.Skew < 0:
+		return refuse(ReasonRequestInvalid, "skew", "must not be negative")
 	case !w.Opened.IsZero() && w.Opened.Year() < 2020:
 		return refuse(ReasonRequestInvalid, "opened", "is before 2020: an unset time of another system? Leave it zero if it is not known")
 	case w.Assurance < AssuranceUnset || w.Assurance > AssuranceMatch:
@@ -162,7 +164,7 @@ func (v *verification) prepare() *Error {
 		return refuse(ReasonRequestInvalid, "policy", "is required for products that run a provider policy, and only for them")
 	}
 	if w.Assurance == AssuranceUnset {
-		w.Assurance = v.profile.Assurance
+		w.Assurance = AssuranceMatch
 	}
 	if w.MaxAge == 0 && w.Opened.IsZero() {
 		w.MaxAge = DefaultMaxAge
@@ -177,7 +179,7 @@ func (v *verification) prepare() *Error {
 	v.response = &Response{
 		Product:   v.profile.Product,
 		Assurance: v.profile.Assurance,
-		IDs:       make([]ProviderID, len(v.profile.IDs)),
+		IDs:       make([]UsedID, len(v.profile.IDs)),
 	}
 	return nil
 }
@@ -209,7 +211,7 @@ func (v *verification) member(name []byte, value jsontext.Value) {
 		v.ids[c.index] = wrongType
 		if text, ok := r.text(value); ok && len(text) > 0 && len(text) <= maxIDSize {
 			v.ids[c.index] = yes
-			v.response.IDs[c.index] = ProviderID{
+			v.response.IDs[c.index] = UsedID{
 				Provider:    v.profile.Provider,
 				Environment: v.want.Key.environment(),
 				Field:       c.name,

@@ -15,7 +15,7 @@ import (
 
 func TestVerifyResponse(t *testing.T) {
 	want := expecting(t, authentication)
-	want.Key.Environment = selo.Sandbox
+	want.Key.Environment = selo.EnvironmentSandbox
 	got, err := selo.Verify(context.Background(), sign(auth("exp", "1700000120")), want)
 	if err != nil {
 		t.Fatal(err)
@@ -23,7 +23,7 @@ func TestVerifyResponse(t *testing.T) {
 	if d := cmp.Diff(&selo.Response{
 		Product: authentication, Assurance: selo.AssuranceMatch,
 		IssuedAt: time.Unix(1_700_000_030, 0), ExpiresAt: time.Unix(1_700_000_120, 0),
-		IDs: []selo.ProviderID{{Provider: "caf", Environment: selo.Sandbox, Field: "requestId", Value: testRequestID}},
+		IDs: []selo.UsedID{{Provider: "caf", Environment: selo.EnvironmentSandbox, Field: "requestId", Value: testRequestID}},
 	}, got); d != "" {
 		t.Error(d)
 	}
@@ -37,13 +37,13 @@ func TestExpectationMisused(t *testing.T) {
 		{"nothing set", func(w *selo.Expectation) { *w = selo.Expectation{} }},
 		{"no profile", func(w *selo.Expectation) { w.Profile = nil }},
 		{"profile not made by NewProfile", func(w *selo.Expectation) { p := document(); w.Profile, w.Policy = &p, "p" }},
-		{"no client ID", func(w *selo.Expectation) { w.Key.ClientID = "" }},
 		{"no secret", func(w *selo.Expectation) { w.Key.Secret = selo.Secret{} }},
 		{"unknown environment", func(w *selo.Expectation) { w.Key.Environment = "staging" }},
 		{"no person", func(w *selo.Expectation) { w.CPF = selo.CPF{} }},
 		{"two ways to the person", func(w *selo.Expectation) { w.SameCPF = func(selo.CPF) bool { return true } }},
 		{"no once", func(w *selo.Expectation) { w.Once = nil }},
 		{"negative age", func(w *selo.Expectation) { w.MaxAge = -1 }},
+		{"the zero time of another system", func(w *selo.Expectation) { w.Opened = time.Unix(0, 0) }},
 		{"negative skew", func(w *selo.Expectation) { w.Skew = -1 }},
 		{"policy without a policy claim", func(w *selo.Expectation) { w.Policy = "p1" }},
 		{"negative assurance", func(w *selo.Expectation) { w.Assurance = -1 }},
@@ -79,7 +79,7 @@ func TestVerifyAssurance(t *testing.T) {
 		asked   selo.Assurance
 		want    []selo.Reason
 	}{
-		{liveness, selo.AssuranceUnset, yes},
+		{liveness, selo.AssuranceUnset, no(selo.ReasonAssuranceTooLow)}, // a match, unless one says less
 		{liveness, selo.AssurancePresence, yes},
 		{liveness, selo.AssuranceKnownContext, no(selo.ReasonAssuranceTooLow)},
 		{liveness, selo.AssuranceReauthenticated, no(selo.ReasonAssuranceTooLow)},
@@ -173,7 +173,7 @@ func TestVerifyReplays(t *testing.T) {
 	if rs := verify(live("requestId", `"denied"`)); !slices.Equal(rs, no(selo.ReasonReplayed)) {
 		t.Errorf("an approval with the id of a denial: %v", rs)
 	}
-	want.Key.Environment = selo.Sandbox
+	want.Key.Environment = selo.EnvironmentSandbox
 	if rs := verify(live()); rs != nil {
 		t.Errorf("the same id in another environment: %v", rs)
 	}
@@ -214,6 +214,31 @@ func TestVerifyOnceFails(t *testing.T) {
 	}
 }
 
+// TestDenied tells the provider's no from refusals that decide nothing, though errors.Is finds the no in them.
+func TestDenied(t *testing.T) {
+	for _, tt := range []struct {
+		payload string
+		want    bool
+	}{
+		{live("isAlive", "false"), true},
+		{live(), false},
+		{live("isAlive", "false", "personId", `"11144477735"`), false},
+		{live("isAlive", "false", "iat", "1000000000"), false},
+	} {
+		want := expecting(t, liveness)
+		_, err := selo.Verify(context.Background(), sign(tt.payload), want)
+		if selo.Denied(err) != tt.want {
+			t.Errorf("Denied(%v) is %v", err, !tt.want)
+		}
+		if _, err := selo.Verify(context.Background(), sign(tt.payload), want); tt.want && selo.Denied(err) {
+			t.Errorf("a denial was used twice: %v", err)
+		}
+	}
+	if selo.Denied(nil) {
+		t.Error("a grant is a denial")
+	}
+}
+
 // TestVerifyOnceTypedNil is the mistake of a Once that returns a nil *Error: it is an error to every
 // other caller, so it must not be a yes to this one.
 func TestVerifyOnceTypedNil(t *testing.T) {
@@ -228,7 +253,7 @@ type contextKey struct{}
 
 type contextOnce struct{ got any }
 
-func (o *contextOnce) Use(ctx context.Context, _ []selo.ProviderID) error {
+func (o *contextOnce) Use(ctx context.Context, _ []selo.UsedID, _ time.Time) error {
 	o.got = ctx.Value(contextKey{})
 	return ctx.Err()
 }

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/selo-id/selo"
@@ -34,13 +33,14 @@ type Config struct {
 	Peppers        []PepperConfig    `yaml:"peppers"`
 	TokenLifetime  string            `yaml:"token_lifetime,omitempty"` // duration
 	RespondWithin  string            `yaml:"respond_within,omitempty"` // duration
-	MaxAttempts    int               `yaml:"max_attempts,omitempty"`
+	MaxAttempts    *int              `yaml:"max_attempts,omitempty"`
 	Limit          *LimitConfig      `yaml:"limit,omitempty"`
 	AccessKeys     []AccessKeyConfig `yaml:"access_keys"`
 	Apps           []AppConfig       `yaml:"apps"`
 	Services       []ServiceConfig   `yaml:"services,omitempty"`
 
-	dir string // of the file
+	dir     string // of the file
+	unknown faults // fields that it has and Config has not
 }
 
 // TLSConfig names a certificate and its key, PEM.
@@ -176,12 +176,12 @@ func (c *Config) peppers(f *faults) *keyring.Peppers {
 	before := len(*f)
 	for i, p := range c.Peppers {
 		at := fmt.Sprintf("peppers[%d]", i)
-		material, err := os.ReadFile(c.path(p.File))
+		material, err := readSecretFile(c.path(p.File))
 		if err != nil {
-			f.add(at+".file", "%v", withoutPath(err))
+			f.add(at+".file", "%v", err)
 			continue
 		}
-		pepper, err := keyring.NewPepper(p.Version, []byte(strings.TrimRight(string(material), "\r\n")))
+		pepper, err := keyring.NewPepper(p.Version, material)
 		clear(material)
 		if err != nil {
 			f.add(at, "%v", err)
@@ -197,10 +197,10 @@ func (c *Config) peppers(f *faults) *keyring.Peppers {
 	return peppers
 }
 
-func (c *Config) apps(f *faults) (doors []broker.App, callers []policy.App) {
+func (c *Config) apps(f *faults) (apps []broker.App, callers []policy.App) {
 	for i, a := range c.Apps {
 		at := fmt.Sprintf("apps[%d]", i)
-		door := broker.App{Name: a.Name, Environment: selo.Environment(a.Environment), Products: a.Products, Purposes: make(map[string]selo.Assurance)}
+		app := broker.App{Name: a.Name, Environment: selo.Environment(a.Environment), Products: a.Products, Purposes: make(map[string]selo.Assurance)}
 		for name, p := range a.Purposes {
 			need := selo.AssuranceMatch
 			if p.Assurance != "" {
@@ -208,13 +208,13 @@ func (c *Config) apps(f *faults) (doors []broker.App, callers []policy.App) {
 					f.add(at+".purposes."+name+".assurance", "%v", err)
 				}
 			}
-			door.Purposes[name] = need
+			app.Purposes[name] = need
 		}
-		doors = append(doors, door)
+		apps = append(apps, app)
 		callers = append(callers, policy.App{Name: a.Name, Issuer: a.Issuer, Audience: a.Audience,
 			JWKSURL: a.JWKSURL, JWKSFile: c.path(a.JWKSFile), CPFClaim: a.CPFClaim})
 	}
-	return doors, callers
+	return apps, callers
 }
 
 func (c *Config) services(f *faults) (all []policy.Service) {
@@ -231,28 +231,27 @@ func (c *Config) services(f *faults) (all []policy.Service) {
 	return all
 }
 
-// checkListener refuses to send tokens over plain HTTP to other machines unless told to.
-func (c *Config) checkListener(f *faults) {
+// listener refuses to send tokens over plain HTTP to other machines unless told to. It returns nil for plain
+// HTTP.
+func (c *Config) listener(f *faults) *tls.Config {
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err != nil {
 		f.add("listen", "must be host:port, such as 127.0.0.1:8401")
-		return
 	}
 	if c.TLS != nil {
-		if c.TLS.CertFile == "" || c.TLS.KeyFile == "" {
-			f.add("tls", "cert_file and key_file are both required")
-		}
 		if c.InsecureHTTP {
 			f.add("insecure_http", "contradicts tls")
 		}
-		if _, err := tls.LoadX509KeyPair(c.path(c.TLS.CertFile), c.path(c.TLS.KeyFile)); err != nil {
-			f.add("tls", "the certificate and its key do not load: %v", withoutPath(err))
+		pair, err := tls.LoadX509KeyPair(c.path(c.TLS.CertFile), c.path(c.TLS.KeyFile))
+		if err != nil {
+			f.add("tls", "cert_file and key_file do not load: %v", withoutPath(err))
 		}
-		return
+		return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	}
-	if !c.InsecureHTTP && !isLoopback(host) {
+	if err == nil && !c.InsecureHTTP && !isLoopback(host) {
 		f.add("listen", "is not a loopback address: set tls, or insecure_http if something in front does TLS")
 	}
+	return nil
 }
 
 func isLoopback(host string) bool {
@@ -266,19 +265,24 @@ type parts struct {
 	callers    *policy.Authenticator
 	receiptKey *selo.ReceiptKey
 	store      *store.Store
+	tls        *tls.Config // nil for plain HTTP
 	warnings   []string
 }
 
 // build checks the whole configuration, reports every mistake in it at once, and opens the store.
 func (c *Config) build(ctx context.Context, log *slog.Logger) (*parts, error) {
-	var f faults
-	p := &parts{}
-	c.checkListener(&f)
+	f := slices.Clone(c.unknown)
+	p := &parts{tls: c.listener(&f)}
 	cfg := broker.Config{
-		Issuer: c.Issuer, Log: log, MaxAttempts: c.MaxAttempts,
+		Issuer: c.Issuer, Log: log,
 		Keys: c.ring(&f), Peppers: c.peppers(&f),
 		TokenLifetime: f.duration("token_lifetime", c.TokenLifetime),
 		RespondWithin: f.duration("respond_within", c.RespondWithin),
+	}
+	if c.MaxAttempts != nil {
+		if cfg.MaxAttempts = *c.MaxAttempts; cfg.MaxAttempts == 0 {
+			f.add("max_attempts", "must be between 1 and 100")
+		}
 	}
 	if c.Limit != nil {
 		cfg.Limit = store.Limit{Sessions: c.Limit.Sessions, Window: f.duration("limit.window", c.Limit.Window)}

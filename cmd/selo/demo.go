@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -94,18 +95,12 @@ func (cmd *demoCommand) Run(ctx context.Context, std streams) (err error) {
 		})
 	}
 	start(func() error { return cfg.serve(ctx, log, listeners[0]) })
-	start(func() error { return serveHTTP(ctx, listeners[1], provider, log, nil, nil) })
-	start(func() error { return serveHTTP(ctx, listeners[2], signIn, log, nil, nil) })
-	if err := waitReady(ctx, urls.API+"/readyz"); err == nil {
-		if cmd.JSON {
-			line, err := json.Marshal(urls)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(std.out, "%s\n", line)
-		} else {
-			printGuide(std.out, urls, dir, cmd.Dir != "")
-		}
+	start(func() error { return serveHTTP(ctx, listeners[1], provider, log, nil) })
+	start(func() error { return serveHTTP(ctx, listeners[2], signIn, log, nil) })
+	if err := waitReady(ctx, urls.API+"/readyz"); err != nil {
+		stop(fmt.Errorf("waiting for the API: %w", err)) // unless something else stopped it before
+	} else if err := cmd.announce(std.out, urls, dir); err != nil {
+		stop(err)
 	}
 	<-ctx.Done()
 	running.Wait()
@@ -113,6 +108,19 @@ func (cmd *demoCommand) Run(ctx context.Context, std streams) (err error) {
 		return cause
 	}
 	return nil
+}
+
+// announce says where the servers are.
+func (cmd *demoCommand) announce(out io.Writer, urls demoURLs, dir string) error {
+	if !cmd.JSON {
+		return printGuide(out, urls, dir, cmd.Dir != "")
+	}
+	line, err := json.Marshal(urls)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s\n", line)
+	return err
 }
 
 // prepareDir makes a folder for a demo, or accepts one that is empty or a demo's, and nobody else's: what
@@ -138,7 +146,7 @@ func prepareDir(dir string) error {
 	return nil
 }
 
-// waitReady returns when the server, whose listener takes connections already, has answered once.
+// waitReady returns when the server, whose listener takes connections already, has said that it is ready.
 func waitReady(ctx context.Context, url string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -149,7 +157,13 @@ func waitReady(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	return resp.Body.Close()
+	if err := resp.Body.Close(); err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answered %d", url, resp.StatusCode)
+	}
+	return nil
 }
 
 // listenThree opens three listeners on consecutive ports, or on any free ones when the port is 0.
@@ -253,12 +267,12 @@ func newDemoConfig(dir string) (*Config, error) {
 			return nil, err
 		}
 		cfg.AccessKeys = append(cfg.AccessKeys, AccessKeyConfig{
-			ClientID: randomHex(12), SecretFile: file, Environment: string(selo.Sandbox), Products: []string{p.Product},
+			ClientID: randomHex(12), SecretFile: file, Environment: string(selo.EnvironmentSandbox), Products: []string{p.Product},
 		})
 		products = append(products, p.Product)
 	}
 	cfg.Apps = []AppConfig{{
-		Name: demoApp, Issuer: demoIssuer, Audience: demoAudience, Environment: string(selo.Sandbox), Products: products,
+		Name: demoApp, Issuer: demoIssuer, Audience: demoAudience, Environment: string(selo.EnvironmentSandbox), Products: products,
 		Purposes: map[string]PurposeConfig{
 			"login":      {Assurance: selo.AssurancePresence.String()},
 			"new-device": {Assurance: selo.AssuranceMatch.String()},

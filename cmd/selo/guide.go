@@ -2,7 +2,6 @@ package main
 
 import (
 	_ "embed"
-	"fmt"
 	"io"
 	"path/filepath"
 	"text/template"
@@ -14,16 +13,14 @@ import (
 var guideText string
 
 // printGuide prints the journey as lines to paste into a shell that has curl and sed.
-func printGuide(out io.Writer, urls demoURLs, dir string, kept bool) {
+func printGuide(out io.Writer, urls demoURLs, dir string, kept bool) error {
 	t := template.Must(template.New("guide").Parse(guideText))
 	users := sandbox.DemoUsers()
-	if err := t.Execute(out, map[string]any{
+	return t.Execute(out, map[string]any{
 		"API": urls.API, "Sandbox": urls.Sandbox, "IdP": urls.IdP,
 		"ServiceKey": filepath.Join(dir, serviceKeyFile),
 		"Dir":        dir, "Kept": kept,
 		"AnaCPF":   users["ana"].CPF.Digits(),
 		"BrunoCPF": users["bruno"].CPF.Digits(),
-	}); err != nil {
-		fmt.Fprintln(out, "selo:", err)
-	}
+	})
 }

@@ -48,6 +48,7 @@ var errNotGranted = errors.New("not granted")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop) // the second Ctrl-C does not wait
 	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
 	stop()
 	os.Exit(code)
@@ -59,7 +60,7 @@ func run(ctx context.Context, args []string, std streams) int {
 	exited := -1
 	parser, err := kong.New(&table,
 		kong.Name("selo"),
-		kong.Description("Tokens for identity verification SDKs, and a verdict on what they bring back."),
+		kong.Description("Tokens for identity verification SDKs, and a decision on what they bring back."),
 		kong.Writers(std.out, std.err),
 		kong.Exit(func(code int) { exited = code }),
 		kong.BindTo(ctx, (*context.Context)(nil)),

@@ -16,7 +16,8 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// readConfig parses a file strictly. Every unknown field is named.
+// readConfig parses a file strictly. Unknown fields are kept among the mistakes that build reports; of what
+// has the wrong type nothing more can be said.
 func readConfig(path string) (*Config, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -36,18 +37,16 @@ func readConfig(path string) (*Config, error) {
 	if _, ok := tree.(map[string]any); !ok {
 		return nil, fmt.Errorf("%s: is no configuration, which is a YAML mapping", path)
 	}
-	var errs []error
-	for _, m := range mismatches("", tree, reflect.TypeOf(*c)) {
-		errs = append(errs, errors.New(m))
-	}
-	if len(errs) == 0 {
+	unknown, wrong := mismatches("", tree, reflect.TypeOf(*c))
+	if len(wrong) == 0 {
 		if err := yaml.Unmarshal(data, c); err != nil {
-			errs = append(errs, fmt.Errorf("a value has the wrong type%s", place(err)))
+			wrong.add("a value", "has the wrong type%s", place(err))
 		}
 	}
-	if len(errs) > 0 {
-		return nil, fmt.Errorf("%s:\n%w", path, errors.Join(errs...))
+	if len(wrong) > 0 {
+		return nil, fmt.Errorf("%s:\n%w", path, errors.Join(append(unknown, wrong...)...))
 	}
+	c.unknown = unknown
 	return c, nil
 }
 
@@ -72,34 +71,40 @@ func withoutPath(err error) error {
 
 // mismatches walks what was parsed beside the type that it is for. The decoder's own strict mode stops at
 // the first unknown field, and makes text of a number: a client ID such as 0012 would become another.
-func mismatches(path string, tree any, t reflect.Type) (all []string) {
+func mismatches(path string, tree any, t reflect.Type) (unknown, wrong faults) {
+	inner := func(path string, tree any, t reflect.Type) {
+		u, w := mismatches(path, tree, t)
+		unknown, wrong = append(unknown, u...), append(wrong, w...)
+	}
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	switch node := tree.(type) {
 	case map[string]any:
 		if t.Kind() != reflect.Map && t.Kind() != reflect.Struct {
-			return []string{path + ": must not be a mapping"}
+			wrong.add(path, "must not be a mapping")
+			return unknown, wrong
 		}
 		for _, name := range slices.Sorted(maps.Keys(node)) {
 			at := strings.TrimPrefix(path+"."+name, ".")
 			switch t.Kind() {
 			case reflect.Map:
-				all = append(all, mismatches(at, node[name], t.Elem())...)
+				inner(at, node[name], t.Elem())
 			case reflect.Struct:
 				if f, ok := fieldByTag(t, name); ok {
-					all = append(all, mismatches(at, node[name], f.Type)...)
+					inner(at, node[name], f.Type)
 				} else {
-					all = append(all, unknownField(path, name))
+					unknown.add(short(at), "unknown field")
 				}
 			}
 		}
 	case []any:
 		if t.Kind() != reflect.Slice {
-			return []string{path + ": must not be a list"}
+			wrong.add(path, "must not be a list")
+			return unknown, wrong
 		}
 		for i, value := range node {
-			all = append(all, mismatches(fmt.Sprintf("%s[%d]", path, i), value, t.Elem())...)
+			inner(fmt.Sprintf("%s[%d]", path, i), value, t.Elem())
 		}
 	case nil:
 	default:
@@ -109,31 +114,53 @@ func mismatches(path string, tree any, t reflect.Type) (all []string) {
 		switch t.Kind() {
 		case reflect.String:
 			if !isText {
-				all = append(all, path+": must be text; put it in quotes")
+				wrong.add(path, "must be text; put it in quotes")
 			}
 		case reflect.Bool:
 			if !isBool {
-				all = append(all, path+": must be true or false")
+				wrong.add(path, "must be true or false")
 			}
 		case reflect.Int:
 			if !isWhole {
-				all = append(all, path+": must be a whole number")
+				wrong.add(path, "must be a whole number")
 			}
 		case reflect.Slice:
-			all = append(all, path+": must be a list")
+			wrong.add(path, "must be a list")
 		default:
-			all = append(all, path+": must be a mapping of fields")
+			wrong.add(path, "must be a mapping of fields")
 		}
 	}
-	return all
+	return unknown, wrong
 }
 
-// unknownField names a field, unless it is too long to be a slip of the pen.
-func unknownField(path, name string) string {
-	if len(name) > 32 {
-		name = "(a long name)"
+// short repeats the place of a field, unless it is too long to be a slip of the pen.
+func short(place string) string {
+	if len(place) > 80 {
+		return "(a long name)"
 	}
-	return strings.TrimPrefix(path+"."+name, ".") + ": unknown field"
+	return place
+}
+
+// readSecretFile reads key material that is ours to hold as bytes: a pepper, or the sandbox's own copy of a
+// client secret. As selo.ReadSecretFile does, it takes one trailing line break off.
+func readSecretFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, withoutPath(err)
+	}
+	defer func() { _ = f.Close() }()
+	const most = 4 << 10
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err != nil {
+		return nil, withoutPath(err)
+	}
+	if len(b) > most {
+		return nil, fmt.Errorf("is longer than %d bytes", most)
+	}
+	if trimmed, ok := bytes.CutSuffix(b, []byte("\n")); ok {
+		b, _ = bytes.CutSuffix(trimmed, []byte("\r"))
+	}
+	return b, nil
 }
 
 func fieldByTag(t reflect.Type, name string) (reflect.StructField, bool) {

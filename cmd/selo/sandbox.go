@@ -1,13 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
+	"slices"
 
 	"github.com/selo-id/selo"
 	"github.com/selo-id/selo/internal/sandbox"
@@ -42,25 +41,22 @@ func (cmd *sandboxCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	return serveHTTP(ctx, l, provider, log, nil, nil)
+	return serveHTTP(ctx, l, provider, log, nil)
 }
 
 // sandbox makes the provider's side of the access keys, which is the one that signs responses.
 func (c *Config) sandbox(log *slog.Logger) (*sandbox.Sandbox, error) {
-	var f faults
+	f := slices.Clone(c.unknown)
 	c.ring(&f)
 	var keys []sandbox.Key
 	for i, k := range c.AccessKeys {
-		if k.Environment == string(selo.Production) {
+		if k.Environment == string(selo.EnvironmentProduction) {
 			f.add(fmt.Sprintf("access_keys[%d].environment", i), "is production; a pretend provider must not hold a real key")
 			continue
 		}
-		secret, err := os.ReadFile(c.path(k.SecretFile))
+		secret, err := readSecretFile(c.path(k.SecretFile))
 		if err != nil {
 			continue // ring has said so
-		}
-		if trimmed, ok := bytes.CutSuffix(secret, []byte("\n")); ok {
-			secret, _ = bytes.CutSuffix(trimmed, []byte("\r"))
 		}
 		keys = append(keys, sandbox.Key{ClientID: k.ClientID, Secret: secret, Products: k.Products})
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -62,11 +63,11 @@ func (c *Config) serve(ctx context.Context, log *slog.Logger, l net.Listener) (e
 	counter.Go(func() { p.broker.Run(counting) })
 	defer counter.Wait()
 	defer stopCounting()
-	return serveHTTP(ctx, l, handler, log, c.TLS, c.path)
+	return serveHTTP(ctx, l, handler, log, p.tls)
 }
 
-// serveHTTP serves on l until ctx ends, then waits for the requests under way.
-func serveHTTP(ctx context.Context, l net.Listener, handler http.Handler, log *slog.Logger, tls *TLSConfig, path func(string) string) error {
+// serveHTTP serves on l, with TLS unless that is nil, until ctx ends, then waits for the requests under way.
+func serveHTTP(ctx context.Context, l net.Listener, handler http.Handler, log *slog.Logger, tls *tls.Config) error {
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -75,11 +76,12 @@ func serveHTTP(ctx context.Context, l net.Listener, handler http.Handler, log *s
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		TLSConfig:         tls,
 	}
 	ended := make(chan error, 1)
 	go func() {
 		if tls != nil {
-			ended <- server.ServeTLS(l, path(tls.CertFile), path(tls.KeyFile))
+			ended <- server.ServeTLS(l, "", "")
 		} else {
 			ended <- server.Serve(l)
 		}

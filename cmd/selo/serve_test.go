@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -21,7 +22,9 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/selo-id/selo"
@@ -147,6 +150,84 @@ func writeCertificate(t *testing.T, dir string) *x509.CertPool {
 	return pool
 }
 
+// What works and should not stay so is logged when the server starts.
+func TestWarningsAreLogged(t *testing.T) {
+	cfg := writeDemo(t, nil)
+	weak := filepath.Join(cfg.dir, cfg.AccessKeys[0].SecretFile)
+	if err := os.WriteFile(weak, []byte(transcript.Secret("a short secret")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(cfg.dir, cfg.ReceiptKeyFile), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	ctx, stop := context.WithCancel(t.Context())
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cfg.serve(ctx, slog.New(slog.NewJSONHandler(transcript.LogTo(&log), nil)), l) }()
+	if err := waitReady(ctx, "http://"+l.Addr().String()+"/readyz"); err != nil {
+		t.Error(err)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"shorter than 32 bytes", "receipt-key.pem: has mode 0644"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("not logged: %s\n%s", want, log.String())
+		}
+	}
+}
+
+// A client that sends nothing does not hold a connection for ever.
+func TestSlowClients(t *testing.T) {
+	log := testLog()
+	synctest.Test(t, func(t *testing.T) {
+		here, there := net.Pipe()
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- serveHTTP(ctx, newOnePipe(there), http.NotFoundHandler(), log, nil) }()
+		start := time.Now()
+		if _, err := here.Write([]byte("GET / HTTP/1.1\r\nHost: ")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, here); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took > readHeaderTimeout+time.Second {
+			t.Errorf("held for %v", took)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// onePipe is a listener with one connection.
+type onePipe struct {
+	conn chan net.Conn
+	once sync.Once
+}
+
+func newOnePipe(c net.Conn) *onePipe {
+	p := &onePipe{conn: make(chan net.Conn, 1)}
+	p.conn <- c
+	return p
+}
+
+func (p *onePipe) Accept() (net.Conn, error) {
+	if c, ok := <-p.conn; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+func (p *onePipe) Close() error   { p.once.Do(func() { close(p.conn) }); return nil }
+func (p *onePipe) Addr() net.Addr { return &net.TCPAddr{} }
+
 // All mistakes of a configuration are reported at once, each under the name of its field.
 func TestEveryMistakeAtOnce(t *testing.T) {
 	cfg := writeDemo(t, func(c *Config) {
@@ -156,7 +237,7 @@ func TestEveryMistakeAtOnce(t *testing.T) {
 		c.ReceiptKeyFile = "nowhere.pem"
 		c.TokenLifetime = "soon"
 		c.RespondWithin = "3h"
-		c.MaxAttempts = -1
+		c.MaxAttempts = new(0)
 		c.Limit = &LimitConfig{}
 		c.Apps[0].Environment = "production"
 		c.Apps[0].Audience = ""
@@ -209,7 +290,7 @@ func TestListener(t *testing.T) {
 			writeCertificate(t, c.dir)
 			c.TLS = &TLSConfig{CertFile: "cert.pem", KeyFile: "key.pem"}
 		}
-		if c.checkListener(&f); (len(f) == 0) != one.ok {
+		if c.listener(&f); (len(f) == 0) != one.ok {
 			t.Errorf("%+v: %v", one, f)
 		}
 	}

@@ -69,7 +69,7 @@ func (cmd *mintCommand) Run(std streams) error {
 	if err != nil {
 		return err
 	}
-	token, err := selo.Mint(selo.MintRequest{Profile: profile, Key: key, CPF: cpf, At: at, Lifetime: cmd.Lifetime})
+	token, err := selo.Mint(selo.MintRequest{Profile: profile, Key: key, CPF: cpf, Now: at, Lifetime: cmd.Lifetime})
 	if err != nil {
 		return usageError{err}
 	}
@@ -93,8 +93,8 @@ the run: a second response with it is refused as replayed.
 Exit status: 0 all granted, 1 some not, 2 usage (no response at all is usage).`
 }
 
-// verdict is one line of output.
-type verdict struct {
+// decision is one line of output.
+type decision struct {
 	Decision string        `json:"decision"`
 	Reasons  []selo.Reason `json:"reasons"`
 }
@@ -105,7 +105,10 @@ func (cmd *verifyCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	want := selo.Expectation{Profile: profile, Key: key, CPF: cpf, Once: new(selo.MemoryOnce), Now: at, MaxAge: cmd.MaxAge, Policy: cmd.Policy}
+	want := selo.Expectation{
+		Profile: profile, Key: key, CPF: cpf, Once: new(selo.MemoryOnce), Now: at, MaxAge: cmd.MaxAge, Policy: cmd.Policy,
+		Assurance: profile.Assurance, // whoever names the product knows what it proves
+	}
 	if want.Opened, err = parseTime("--opened", cmd.Opened); err != nil {
 		return err
 	}
@@ -118,6 +121,8 @@ func (cmd *verifyCommand) Run(ctx context.Context, std streams) error {
 	if cmd.Token != nil && *cmd.Token != "-" { // an empty one too: a variable that was not set is no yes
 		granted, err := decide(ctx, std.out, *cmd.Token, want)
 		switch {
+		case errors.As(err, new(usageError)):
+			return err
 		case err != nil:
 			fmt.Fprintln(std.err, "selo:", err) // says which claim, for a person
 			return errNotGranted
@@ -129,14 +134,17 @@ func (cmd *verifyCommand) Run(ctx context.Context, std streams) error {
 	return decideLines(ctx, std, want)
 }
 
-// decide prints the verdict on one response. The error says more than the verdict does.
+// decide prints the decision on one response. The error says more than the line does.
 func decide(ctx context.Context, out io.Writer, token string, want selo.Expectation) (granted bool, _ error) {
-	v := verdict{Decision: "granted", Reasons: []selo.Reason{}}
+	d := decision{Decision: "granted", Reasons: []selo.Reason{}}
 	_, refused := selo.Verify(ctx, token, want)
-	if refused != nil {
-		v = verdict{Decision: "denied", Reasons: selo.ReasonsOf(refused)}
+	if errors.Is(refused, selo.ReasonRequestInvalid) {
+		return false, usageError{refused} // of the flags, not of the response
 	}
-	line, err := json.Marshal(v)
+	if refused != nil {
+		d = decision{Decision: "denied", Reasons: selo.ReasonsOf(refused)}
+	}
+	line, err := json.Marshal(d)
 	if err != nil {
 		return false, err
 	}
@@ -150,7 +158,7 @@ func decide(ctx context.Context, out io.Writer, token string, want selo.Expectat
 // has. A line that is too long to be a token is refused without being kept.
 func decideLines(ctx context.Context, std streams, want selo.Expectation) error {
 	in := bufio.NewReaderSize(std.in, 2*selo.MaxTokenSize)
-	all, any := true, false
+	all, some := true, false
 	for ctx.Err() == nil {
 		line, err := in.ReadSlice('\n')
 		token := string(bytes.TrimSuffix(line, []byte("\n")))
@@ -163,9 +171,9 @@ func decideLines(ctx context.Context, std streams, want selo.Expectation) error 
 		if err == io.EOF && len(line) == 0 {
 			break
 		}
-		any = true
+		some = true
 		granted, refused := decide(ctx, std.out, token, want)
-		if refused != nil && selo.ReasonsOf(refused) == nil {
+		if errors.As(refused, new(usageError)) || refused != nil && selo.ReasonsOf(refused) == nil {
 			return refused
 		}
 		all = all && granted
@@ -177,7 +185,7 @@ func decideLines(ctx context.Context, std streams, want selo.Expectation) error 
 		return ctx.Err()
 	}
 	switch {
-	case !any:
+	case !some:
 		return usagef("standard input holds no response")
 	case !all:
 		return errNotGranted

@@ -129,9 +129,9 @@ func newHouse(t *testing.T, s settings) *house {
 	}
 	const liveness, faceAuth = "caf/face-liveness", "caf/face-authentication"
 	ring, err := keyring.NewRing([]keyring.Key{
-		accessKey("client-liveness", livenessSecret, selo.Sandbox, liveness),
-		accessKey("client-faceauth", faceAuthSecret, selo.Sandbox, faceAuth),
-		accessKey("client-shop", shopSecret, selo.Production, liveness),
+		accessKey("client-liveness", livenessSecret, selo.EnvironmentSandbox, liveness),
+		accessKey("client-faceauth", faceAuthSecret, selo.EnvironmentSandbox, faceAuth),
+		accessKey("client-shop", shopSecret, selo.EnvironmentProduction, liveness),
 	})
 	must(err)
 	h.provider, err = sandbox.New(sandbox.Config{Now: h.clock.Now, Log: log, Keys: []sandbox.Key{
@@ -151,8 +151,8 @@ func newHouse(t *testing.T, s settings) *house {
 	b, err := broker.New(ctx, broker.Config{
 		Issuer: seloIss,
 		Apps: []broker.App{
-			{Name: "bank", Environment: selo.Sandbox, Products: []string{liveness, faceAuth}, Purposes: purposes},
-			{Name: "shop", Environment: selo.Production, Products: []string{liveness}, Purposes: map[string]selo.Assurance{"login": selo.AssurancePresence}},
+			{Name: "bank", Environment: selo.EnvironmentSandbox, Products: []string{liveness, faceAuth}, Purposes: purposes},
+			{Name: "shop", Environment: selo.EnvironmentProduction, Products: []string{liveness}, Purposes: map[string]selo.Assurance{"login": selo.AssurancePresence}},
 		},
 		Keys: ring, Peppers: peppers, ReceiptKey: receiptKey, Store: h.store,
 		MaxAttempts: s.attempts, Limit: s.limit, Log: log,

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -98,6 +97,9 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 	if cfg.Keys == nil || cfg.Peppers == nil || cfg.ReceiptKey == nil || cfg.Store == nil {
 		return nil, errors.New("broker: Keys, Peppers, ReceiptKey and Store are required")
 	}
+	if _, err := cfg.ReceiptKey.PEM(); err != nil {
+		return nil, fmt.Errorf("broker: ReceiptKey: %w", err)
+	}
 	cfg = cfg.withDefaults()
 	b := &Broker{cfg: cfg, apps: make(map[string]App), unauthenticated: make(map[refusalCount]int)}
 	for _, app := range cfg.Apps {
@@ -133,7 +135,8 @@ func (cfg Config) withDefaults() Config {
 	return cfg
 }
 
-// Check reports every contradiction of a configuration at once, without a store. Keys, Peppers and
+// Check reports every contradiction of a configuration at once, without a store; but the names of apps, which
+// package policy judges. Keys, Peppers and
 // ReceiptKey may be nil when they were found faulty already: what depends on them is then not checked.
 func Check(cfg Config) error {
 	cfg = cfg.withDefaults()
@@ -167,7 +170,7 @@ func (cfg Config) checkApp(app App) (errs []error) {
 	bad := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("app %s: %s", app.Name, fmt.Sprintf(format, args...)))
 	}
-	if app.Environment != selo.Production && app.Environment != selo.Sandbox {
+	if app.Environment != selo.EnvironmentProduction && app.Environment != selo.EnvironmentSandbox {
 		bad("environment: must be production or sandbox")
 	}
 	if len(app.Products) == 0 {
@@ -238,7 +241,7 @@ func asRefusal(err error) *Refusal {
 }
 
 func unavailable(err error) *Refusal {
-	return &Refusal{Err: &selo.Error{Reason: selo.ReasonStoreUnavailable, Detail: "the record could not be read or written; nothing was changed", Err: err}}
+	return &Refusal{Err: &selo.Error{Reason: selo.ReasonStoreUnavailable, Detail: "the record could not be read or written; nothing was granted here, and GET tells how the session stands", Err: err}}
 }
 
 // Ready reports whether sessions can be opened and decided. Anybody may ask, and it takes a durable write to
@@ -329,5 +332,3 @@ func (b *Broker) audit(now time.Time, act string, c *policy.Caller, requestID st
 	}
 	return row
 }
-
-func (b *Broker) offers(app App, product string) bool { return slices.Contains(app.Products, product) }

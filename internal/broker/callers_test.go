@@ -239,7 +239,7 @@ func TestEnvironmentsDoNotMix(t *testing.T) {
 	}
 	// The same client ID in the other environment is another key.
 	h.restart(func(cfg *broker.Config) {
-		cfg.Keys = ring(t, key("sbx-both", selo.Production, liveness, faceAuth), key("prd-both", selo.Sandbox, liveness, faceAuth))
+		cfg.Keys = ring(t, key("sbx-both", selo.EnvironmentProduction, liveness, faceAuth), key("prd-both", selo.EnvironmentSandbox, liveness, faceAuth))
 	})
 	s := h.opened(shopAna, faceAuth, "login")
 	_, err := h.decide(shopAna, s.SessionID, h.approved(faceAuth, anaCPF).by("prd-both"))

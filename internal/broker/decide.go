@@ -59,7 +59,7 @@ func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID, signed
 			act.Outcome, act.IDs, act.Proved, act.ReceiptID = store.StateGranted, ids, assurance, granted.ReceiptID
 		case errors.As(err, &verdict):
 			act.Reasons = verdict.Reasons()
-			if slices.Equal(act.Reasons, []selo.Reason{selo.ReasonNotApproved}) {
+			if selo.Denied(err) {
 				act.Outcome, act.IDs = store.StateDenied, ids
 			}
 		default:
@@ -83,7 +83,7 @@ func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID, signed
 
 // verify runs the library's verification with the session's own record. The ids it returns are not used up
 // yet: the store does that in the transaction of the decision.
-func (b *Broker) verify(ctx context.Context, n *store.Session, signedResponse string, now time.Time) ([]selo.ProviderID, selo.Assurance, error) {
+func (b *Broker) verify(ctx context.Context, n *store.Session, signedResponse string, now time.Time) ([]selo.UsedID, selo.Assurance, error) {
 	profile, err := selo.LookupProfile(n.Product)
 	if err != nil {
 		return nil, 0, err
@@ -92,10 +92,10 @@ func (b *Broker) verify(ctx context.Context, n *store.Session, signedResponse st
 	app := b.apps[n.App]
 	need, declared := app.Purposes[n.Purpose]
 	if !declared {
-		return nil, 0, &selo.Error{Reason: selo.ReasonPurposeUnknown, Field: "purpose", Detail: "is no longer one that the app declares"}
+		return nil, 0, &selo.Error{Reason: selo.ReasonRuleDenied, Field: "purpose", Detail: "is no longer one that the app declares"}
 	}
-	if !b.offers(app, n.Product) {
-		return nil, 0, &selo.Error{Reason: selo.ReasonProductUnknown, Field: "product", Detail: "is no longer one of the app's"}
+	if !slices.Contains(app.Products, n.Product) {
+		return nil, 0, &selo.Error{Reason: selo.ReasonRuleDenied, Field: "product", Detail: "is no longer one of the app's"}
 	}
 	key, err := b.cfg.Keys.ForVerify(n.Environment, n.Keys[roleMobile], n.Product, now)
 	if err != nil {
@@ -122,9 +122,9 @@ func (b *Broker) verify(ctx context.Context, n *store.Session, signedResponse st
 }
 
 // toBeUsed notes the ids that a decision uses up, so that they can be recorded together with it.
-type toBeUsed struct{ ids []selo.ProviderID }
+type toBeUsed struct{ ids []selo.UsedID }
 
-func (t *toBeUsed) Use(_ context.Context, ids []selo.ProviderID) error {
+func (t *toBeUsed) Use(_ context.Context, ids []selo.UsedID, _ time.Time) error {
 	t.ids = slices.Clone(ids)
 	return nil
 }

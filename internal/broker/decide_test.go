@@ -306,15 +306,15 @@ func TestConfigurationChangesWhileOpen(t *testing.T) {
 			cfg.Apps[2].Products = []string{faceAuth}
 		}, selo.ReasonAssuranceTooLow},
 		{"the purpose requires less now", faceAuth, "new-device", purposes(map[string]selo.Assurance{"new-device": selo.AssurancePresence}), ""},
-		{"the purpose is gone", faceAuth, "new-device", purposes(map[string]selo.Assurance{"login": selo.AssurancePresence}), selo.ReasonPurposeUnknown},
+		{"the purpose is gone", faceAuth, "new-device", purposes(map[string]selo.Assurance{"login": selo.AssurancePresence}), selo.ReasonRuleDenied},
 		{"the product is gone", faceAuth, "login", func(cfg *broker.Config) {
 			cfg.Apps = slices.Clone(cfg.Apps)
 			cfg.Apps[0].Products, cfg.Apps[0].Purposes = []string{liveness}, map[string]selo.Assurance{"login": selo.AssurancePresence}
-		}, selo.ReasonProductUnknown},
+		}, selo.ReasonRuleDenied},
 		{"the app is gone", liveness, "login", func(cfg *broker.Config) { cfg.Apps = cfg.Apps[1:] }, selo.ReasonSessionUnknown},
 		{"the app is in production now", liveness, "login", func(cfg *broker.Config) {
 			cfg.Apps = slices.Clone(cfg.Apps)
-			cfg.Apps[0].Environment = selo.Production
+			cfg.Apps[0].Environment = selo.EnvironmentProduction
 		}, selo.ReasonSessionUnknown},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

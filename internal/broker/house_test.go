@@ -72,10 +72,10 @@ type house struct {
 // defaultKeys are one key per product and one for both, in each environment that has an app.
 func defaultKeys() []keyring.Key {
 	return []keyring.Key{
-		key("sbx-both", selo.Sandbox, liveness, faceAuth),
-		key("sbx-liveness", selo.Sandbox, liveness),
-		key("sbx-faceauth", selo.Sandbox, faceAuth),
-		key("prd-both", selo.Production, liveness, faceAuth),
+		key("sbx-both", selo.EnvironmentSandbox, liveness, faceAuth),
+		key("sbx-liveness", selo.EnvironmentSandbox, liveness),
+		key("sbx-faceauth", selo.EnvironmentSandbox, faceAuth),
+		key("prd-both", selo.EnvironmentProduction, liveness, faceAuth),
 	}
 }
 
@@ -121,9 +121,9 @@ func newHouse(t *testing.T, change ...func(*broker.Config)) *house {
 	h.cfg = broker.Config{
 		Issuer: seloIss,
 		Apps: []broker.App{
-			{Name: "bank", Environment: selo.Sandbox, Products: []string{liveness, faceAuth}, Purposes: purposes},
-			{Name: "shop", Environment: selo.Production, Products: []string{liveness, faceAuth}, Purposes: purposes},
-			{Name: "kiosk", Environment: selo.Sandbox, Products: []string{liveness}, Purposes: map[string]selo.Assurance{"login": selo.AssurancePresence}},
+			{Name: "bank", Environment: selo.EnvironmentSandbox, Products: []string{liveness, faceAuth}, Purposes: purposes},
+			{Name: "shop", Environment: selo.EnvironmentProduction, Products: []string{liveness, faceAuth}, Purposes: purposes},
+			{Name: "kiosk", Environment: selo.EnvironmentSandbox, Products: []string{liveness}, Purposes: map[string]selo.Assurance{"login": selo.AssurancePresence}},
 		},
 		Keys:       ring(t, defaultKeys()...),
 		Peppers:    peppers(t, pepper1),

@@ -14,9 +14,9 @@ import (
 
 // rotated has the key of liveness retire in favour of a new one.
 func rotated(until time.Time) []keyring.Key {
-	old := key("sbx-liveness", selo.Sandbox, liveness)
+	old := key("sbx-liveness", selo.EnvironmentSandbox, liveness)
 	old.State, old.Until = keyring.Retiring, until
-	return []keyring.Key{old, key("sbx-successor", selo.Sandbox, liveness), key("sbx-faceauth", selo.Sandbox, faceAuth), key("prd-both", selo.Production, liveness, faceAuth)}
+	return []keyring.Key{old, key("sbx-successor", selo.EnvironmentSandbox, liveness), key("sbx-faceauth", selo.EnvironmentSandbox, faceAuth), key("prd-both", selo.EnvironmentProduction, liveness, faceAuth)}
 }
 
 func TestRetiringKey(t *testing.T) {
@@ -61,8 +61,8 @@ func TestKeyThatIsGone(t *testing.T) {
 		"revoked":       state(keyring.Revoked),
 		"prepared":      state(keyring.Prepared),
 		"not there now": rotated(start)[1:],
-		"for another product now": {key("sbx-liveness", selo.Sandbox, faceAuth), key("sbx-successor", selo.Sandbox, liveness),
-			key("prd-both", selo.Production, liveness, faceAuth)},
+		"for another product now": {key("sbx-liveness", selo.EnvironmentSandbox, faceAuth), key("sbx-successor", selo.EnvironmentSandbox, liveness),
+			key("prd-both", selo.EnvironmentProduction, liveness, faceAuth)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -90,9 +90,9 @@ func TestSecretChangedUnderAClientID(t *testing.T) {
 	h := newHouse(t)
 	s := h.opened(ana(), liveness, "login")
 	h.restart(func(cfg *broker.Config) {
-		changed := key("sbx-successor", selo.Sandbox, liveness)
+		changed := key("sbx-successor", selo.EnvironmentSandbox, liveness)
 		changed.ClientID = "sbx-liveness"
-		cfg.Keys = ring(t, changed, key("sbx-faceauth", selo.Sandbox, faceAuth), key("prd-both", selo.Production, liveness, faceAuth))
+		cfg.Keys = ring(t, changed, key("sbx-faceauth", selo.EnvironmentSandbox, faceAuth), key("prd-both", selo.EnvironmentProduction, liveness, faceAuth))
 	})
 	_, err := h.decide(ana(), s.SessionID, h.approved(liveness, anaCPF).by("sbx-liveness"))
 	refused(t, err, selo.ReasonSignatureInvalid)
@@ -163,8 +163,8 @@ func TestNewRefuses(t *testing.T) {
 		"an app of no environment": func(c *broker.Config) {
 			c.Apps = []broker.App{{Name: "x", Products: []string{liveness}, Purposes: c.Apps[0].Purposes}}
 		},
-		"a product without a key":         func(c *broker.Config) { c.Keys = ring(t, key("sbx-liveness", selo.Sandbox, liveness)) },
-		"production with sandbox keys":    func(c *broker.Config) { c.Keys = ring(t, key("sbx-both", selo.Sandbox, liveness, faceAuth)) },
+		"a product without a key":         func(c *broker.Config) { c.Keys = ring(t, key("sbx-liveness", selo.EnvironmentSandbox, liveness)) },
+		"production with sandbox keys":    func(c *broker.Config) { c.Keys = ring(t, key("sbx-both", selo.EnvironmentSandbox, liveness, faceAuth)) },
 		"an unknown product":              func(c *broker.Config) { c.Apps[2].Products = []string{liveness, "caf/palm"} },
 		"a purpose out of reach":          func(c *broker.Config) { c.Apps[2].Purposes = map[string]selo.Assurance{"x": selo.AssuranceMatch} },
 		"a purpose without an assurance":  func(c *broker.Config) { c.Apps[2].Purposes = map[string]selo.Assurance{"x": selo.AssuranceUnset} },

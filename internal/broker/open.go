@@ -58,7 +58,7 @@ func (b *Broker) OpenSession(ctx context.Context, c *policy.Caller, req OpenRequ
 	if r != nil {
 		return nil, b.refuse(ctx, row, r)
 	}
-	token, err := selo.Mint(selo.MintRequest{Profile: profile, Key: key, CPF: cpf, At: now, Lifetime: b.cfg.TokenLifetime})
+	token, err := selo.Mint(selo.MintRequest{Profile: profile, Key: key, CPF: cpf, Now: now, Lifetime: b.cfg.TokenLifetime})
 	if err != nil {
 		return nil, b.refuse(ctx, row, asRefusal(err))
 	}
@@ -144,14 +144,14 @@ func (b *Broker) allow(c *policy.Caller, req OpenRequest) (*selo.Profile, selo.A
 		return none(refusal(selo.ReasonCallerForbidden, "", "the caller's app is not configured"))
 	}
 	profile, err := selo.LookupProfile(req.Product)
-	if err != nil || !b.offers(app, req.Product) {
+	if err != nil || !slices.Contains(app.Products, req.Product) {
 		return none(refusal(selo.ReasonProductUnknown, "product", "must be one of the app's products: "+strings.Join(app.Products, " ")))
 	}
 	need, ok := app.Purposes[req.Purpose]
 	if !ok {
 		return none(refusal(selo.ReasonPurposeUnknown, "purpose", "must be one that the app declares: "+strings.Join(slices.Sorted(maps.Keys(app.Purposes)), " ")))
 	}
-	if !profile.CanReach(need) {
+	if need > profile.Assurance {
 		return none(refusal(selo.ReasonAssuranceTooLow, "product", fmt.Sprintf("%s proves at most %v, the purpose %s requires %v", profile.Product, profile.Assurance, req.Purpose, need)))
 	}
 	key, err := b.cfg.Keys.ForMint(app.Environment, req.Product)

@@ -151,13 +151,13 @@ func TestOpenSessionRefuses(t *testing.T) {
 
 func TestOpenSessionWithoutKey(t *testing.T) {
 	t.Parallel()
-	prepared, revoked, retiring := key("sbx-liveness", selo.Sandbox, liveness), key("sbx-both", selo.Sandbox, liveness, faceAuth), key("sbx-successor", selo.Sandbox, liveness)
+	prepared, revoked, retiring := key("sbx-liveness", selo.EnvironmentSandbox, liveness), key("sbx-both", selo.EnvironmentSandbox, liveness, faceAuth), key("sbx-successor", selo.EnvironmentSandbox, liveness)
 	prepared.State, revoked.State, retiring.State, retiring.Until = keyring.Prepared, keyring.Revoked, keyring.Retiring, start.Add(time.Hour)
 	for name, r := range map[string]*keyring.Ring{
 		"none":                ring(t),
 		"none active":         ring(t, prepared, revoked, retiring),
-		"production only":     ring(t, key("prd-both", selo.Production, liveness, faceAuth)),
-		"for another product": ring(t, key("sbx-faceauth", selo.Sandbox, faceAuth)),
+		"production only":     ring(t, key("prd-both", selo.EnvironmentProduction, liveness, faceAuth)),
+		"for another product": ring(t, key("sbx-faceauth", selo.EnvironmentSandbox, faceAuth)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t)

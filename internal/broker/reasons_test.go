@@ -17,10 +17,10 @@ import (
 // elsewhere are the reasons that no act of the broker has, and why.
 var elsewhere = map[selo.Reason]string{
 	selo.ReasonCallerUnauthenticated: "package policy refuses before there is a caller",
-	selo.ReasonRuleDenied:            "there are no rules yet",
 	selo.ReasonIdempotencyConflict:   "there is no Idempotency-Key yet",
 	selo.ReasonProviderUnavailable:   "nothing calls the provider yet",
 	selo.ReasonPolicyMismatch:        "no product yet names a provider policy",
+	selo.ReasonPurposeMismatch:       "selo.VerifyReceipt refuses for it",
 }
 
 // provoked are the reasons that the broker refused with in these tests; refused notes them.

@@ -119,7 +119,7 @@ func TestPrintNothing(t *testing.T) {
 	if transcript.Error(err) != nil {
 		t.Fatal(err)
 	}
-	k := key(t, "id", selo.Sandbox, Active, liveness)
+	k := key(t, "id", selo.EnvironmentSandbox, Active, liveness)
 	r := newRing(t, k)
 	for name, ways := range map[string][]string{
 		"Pepper": shown(*p, values), "*Pepper": shown(p, values), "Peppers": shown(*ps, values), "*Peppers": shown(ps, values),

@@ -65,7 +65,13 @@ func NewRing(keys []Key) (*Ring, error) {
 		if k.Secret.IsZero() {
 			bad("secret: is missing")
 		}
-		if k.Environment != selo.Production && k.Environment != selo.Sandbox {
+		for j := range r.keys[:i] {
+			// Between environments it would make what the sandbox signs good in production.
+			if !k.Secret.IsZero() && k.Secret.Equal(r.keys[j].Secret) {
+				bad("secret: is that of access_keys[%d]; every key has its own", j)
+			}
+		}
+		if k.Environment != selo.EnvironmentProduction && k.Environment != selo.EnvironmentSandbox {
 			bad("environment: must be production or sandbox")
 		}
 		if len(k.Products) == 0 {

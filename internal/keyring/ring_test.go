@@ -31,7 +31,7 @@ var until = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 // key returns a key of an environment with a state and products.
 func key(t testing.TB, id string, env selo.Environment, state State, products ...string) Key {
 	t.Helper()
-	k := Key{AccessKey: selo.AccessKey{ClientID: id, Secret: secret(t, clientSecret), Environment: env}, Products: products, State: state}
+	k := Key{AccessKey: selo.AccessKey{ClientID: id, Secret: secret(t, transcript.Secret(clientSecret+id)), Environment: env}, Products: products, State: state}
 	if state == Retiring {
 		k.Until = until
 	}
@@ -55,28 +55,28 @@ func TestForMint(t *testing.T) {
 		want string // client ID; "" for none
 	}{
 		{"no keys", nil, ""},
-		{"the only one", []Key{key(t, "a", selo.Sandbox, Active, liveness)}, "a"},
-		{"state left out is active", []Key{key(t, "a", selo.Sandbox, "", liveness)}, "a"},
-		{"another product's", []Key{key(t, "a", selo.Sandbox, Active, authentication)}, ""},
-		{"fewest products, listed last", []Key{key(t, "both", selo.Sandbox, Active, liveness, authentication), key(t, "one", selo.Sandbox, Active, liveness)}, "one"},
-		{"fewest products, listed first", []Key{key(t, "one", selo.Sandbox, Active, liveness), key(t, "both", selo.Sandbox, Active, liveness, authentication)}, "one"},
-		{"more products rather than none", []Key{key(t, "other", selo.Sandbox, Active, authentication), key(t, "both", selo.Sandbox, Active, authentication, liveness)}, "both"},
-		{"last of equals", []Key{key(t, "a", selo.Sandbox, Active, liveness), key(t, "b", selo.Sandbox, Active, liveness), key(t, "c", selo.Sandbox, Active, authentication)}, "b"},
+		{"the only one", []Key{key(t, "a", selo.EnvironmentSandbox, Active, liveness)}, "a"},
+		{"state left out is active", []Key{key(t, "a", selo.EnvironmentSandbox, "", liveness)}, "a"},
+		{"another product's", []Key{key(t, "a", selo.EnvironmentSandbox, Active, authentication)}, ""},
+		{"fewest products, listed last", []Key{key(t, "both", selo.EnvironmentSandbox, Active, liveness, authentication), key(t, "one", selo.EnvironmentSandbox, Active, liveness)}, "one"},
+		{"fewest products, listed first", []Key{key(t, "one", selo.EnvironmentSandbox, Active, liveness), key(t, "both", selo.EnvironmentSandbox, Active, liveness, authentication)}, "one"},
+		{"more products rather than none", []Key{key(t, "other", selo.EnvironmentSandbox, Active, authentication), key(t, "both", selo.EnvironmentSandbox, Active, authentication, liveness)}, "both"},
+		{"last of equals", []Key{key(t, "a", selo.EnvironmentSandbox, Active, liveness), key(t, "b", selo.EnvironmentSandbox, Active, liveness), key(t, "c", selo.EnvironmentSandbox, Active, authentication)}, "b"},
 		{"prepared, retiring and revoked never", []Key{
-			key(t, "p", selo.Sandbox, Prepared, liveness), key(t, "t", selo.Sandbox, Retiring, liveness), key(t, "v", selo.Sandbox, Revoked, liveness),
+			key(t, "p", selo.EnvironmentSandbox, Prepared, liveness), key(t, "t", selo.EnvironmentSandbox, Retiring, liveness), key(t, "v", selo.EnvironmentSandbox, Revoked, liveness),
 		}, ""},
 		{"an active one with more products rather than another state", []Key{
-			key(t, "p", selo.Sandbox, Prepared, liveness), key(t, "both", selo.Sandbox, Active, liveness, authentication), key(t, "t", selo.Sandbox, Retiring, liveness),
+			key(t, "p", selo.EnvironmentSandbox, Prepared, liveness), key(t, "both", selo.EnvironmentSandbox, Active, liveness, authentication), key(t, "t", selo.EnvironmentSandbox, Retiring, liveness),
 		}, "both"},
-		{"another environment never", []Key{key(t, "prod", selo.Production, Active, liveness)}, ""},
+		{"another environment never", []Key{key(t, "prod", selo.EnvironmentProduction, Active, liveness)}, ""},
 		{"another environment never, though it has fewer products", []Key{
-			key(t, "both", selo.Sandbox, Active, liveness, authentication), key(t, "prod", selo.Production, Active, liveness),
+			key(t, "both", selo.EnvironmentSandbox, Active, liveness, authentication), key(t, "prod", selo.EnvironmentProduction, Active, liveness),
 		}, "both"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got, err := newRing(t, tc.keys...).ForMint(selo.Sandbox, liveness)
+			got, err := newRing(t, tc.keys...).ForMint(selo.EnvironmentSandbox, liveness)
 			if tc.want != "" {
-				if transcript.Error(err) != nil || got.ClientID != tc.want || got.Environment != selo.Sandbox || got.Secret.IsZero() {
+				if transcript.Error(err) != nil || got.ClientID != tc.want || got.Environment != selo.EnvironmentSandbox || got.Secret.IsZero() {
 					t.Errorf("%q of %s, %v, want %q", got.ClientID, got.Environment, err, tc.want)
 				}
 				return
@@ -90,14 +90,14 @@ func TestForMint(t *testing.T) {
 
 // Among equals the one listed last mints whatever their number, and each product has its own answer.
 func TestForMintEachProduct(t *testing.T) {
-	r := newRing(t, key(t, "l", selo.Production, Active, liveness), key(t, "a", selo.Production, Active, authentication),
-		key(t, "l2", selo.Sandbox, Active, liveness), key(t, "both", selo.Sandbox, Active, liveness, authentication))
+	r := newRing(t, key(t, "l", selo.EnvironmentProduction, Active, liveness), key(t, "a", selo.EnvironmentProduction, Active, authentication),
+		key(t, "l2", selo.EnvironmentSandbox, Active, liveness), key(t, "both", selo.EnvironmentSandbox, Active, liveness, authentication))
 	for _, tc := range []struct {
 		env           selo.Environment
 		product, want string
 	}{
-		{selo.Production, liveness, "l"}, {selo.Production, authentication, "a"}, {selo.Sandbox, liveness, "l2"}, {selo.Sandbox, authentication, "both"},
-		{selo.Production, "caf/other", ""}, {"staging", liveness, ""}, {"", liveness, ""},
+		{selo.EnvironmentProduction, liveness, "l"}, {selo.EnvironmentProduction, authentication, "a"}, {selo.EnvironmentSandbox, liveness, "l2"}, {selo.EnvironmentSandbox, authentication, "both"},
+		{selo.EnvironmentProduction, "caf/other", ""}, {"staging", liveness, ""}, {"", liveness, ""},
 	} {
 		got, err := r.ForMint(tc.env, tc.product)
 		if got.ClientID != tc.want || (transcript.Error(err) == nil) != (tc.want != "") {
@@ -107,8 +107,8 @@ func TestForMintEachProduct(t *testing.T) {
 }
 
 func TestForVerify(t *testing.T) {
-	r := newRing(t, key(t, "p", selo.Sandbox, Prepared, liveness), key(t, "a", selo.Sandbox, Active, liveness),
-		key(t, "t", selo.Sandbox, Retiring, liveness), key(t, "v", selo.Sandbox, Revoked, liveness), key(t, "prod", selo.Production, Active, liveness))
+	r := newRing(t, key(t, "p", selo.EnvironmentSandbox, Prepared, liveness), key(t, "a", selo.EnvironmentSandbox, Active, liveness),
+		key(t, "t", selo.EnvironmentSandbox, Retiring, liveness), key(t, "v", selo.EnvironmentSandbox, Revoked, liveness), key(t, "prod", selo.EnvironmentProduction, Active, liveness))
 	for _, tc := range []struct {
 		name    string
 		env     selo.Environment
@@ -117,22 +117,22 @@ func TestForVerify(t *testing.T) {
 		want    bool
 		product string // "" is liveness, for which they all are activated
 	}{
-		{name: "another product's", env: selo.Sandbox, id: "a", now: until, product: authentication},
-		{name: "no such product's", env: selo.Sandbox, id: "a", now: until, product: "caf/other"},
-		{"active", selo.Sandbox, "a", until, true, ""},
-		{"prepared", selo.Sandbox, "p", until, false, ""},
-		{"revoked", selo.Sandbox, "v", until.Add(-time.Hour), false, ""},
-		{"retiring, long before", selo.Sandbox, "t", until.Add(-time.Hour), true, ""},
-		{"retiring, just before its date", selo.Sandbox, "t", until.Add(-1), true, ""},
-		{"retiring, at its date", selo.Sandbox, "t", until, false, ""},
-		{"retiring, after its date", selo.Sandbox, "t", until.Add(1), false, ""},
-		{"retiring, at its date elsewhere", selo.Sandbox, "t", until.In(time.FixedZone("BRT", -3*3600)), false, ""},
-		{"sandbox key in production", selo.Production, "a", until, false, ""},
-		{"production key in the sandbox", selo.Sandbox, "prod", until, false, ""},
-		{"production key", selo.Production, "prod", until, true, ""},
-		{"unknown", selo.Sandbox, "x", until, false, ""},
-		{"no client ID", selo.Sandbox, "", until, false, ""},
-		{"other case", selo.Sandbox, "A", until, false, ""},
+		{name: "another product's", env: selo.EnvironmentSandbox, id: "a", now: until, product: authentication},
+		{name: "no such product's", env: selo.EnvironmentSandbox, id: "a", now: until, product: "caf/other"},
+		{"active", selo.EnvironmentSandbox, "a", until, true, ""},
+		{"prepared", selo.EnvironmentSandbox, "p", until, false, ""},
+		{"revoked", selo.EnvironmentSandbox, "v", until.Add(-time.Hour), false, ""},
+		{"retiring, long before", selo.EnvironmentSandbox, "t", until.Add(-time.Hour), true, ""},
+		{"retiring, just before its date", selo.EnvironmentSandbox, "t", until.Add(-1), true, ""},
+		{"retiring, at its date", selo.EnvironmentSandbox, "t", until, false, ""},
+		{"retiring, after its date", selo.EnvironmentSandbox, "t", until.Add(1), false, ""},
+		{"retiring, at its date elsewhere", selo.EnvironmentSandbox, "t", until.In(time.FixedZone("BRT", -3*3600)), false, ""},
+		{"sandbox key in production", selo.EnvironmentProduction, "a", until, false, ""},
+		{"production key in the sandbox", selo.EnvironmentSandbox, "prod", until, false, ""},
+		{"production key", selo.EnvironmentProduction, "prod", until, true, ""},
+		{"unknown", selo.EnvironmentSandbox, "x", until, false, ""},
+		{"no client ID", selo.EnvironmentSandbox, "", until, false, ""},
+		{"other case", selo.EnvironmentSandbox, "A", until, false, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			product := cmp.Or(tc.product, liveness)
@@ -151,7 +151,11 @@ func TestForVerify(t *testing.T) {
 }
 
 func TestNewRingFaults(t *testing.T) {
-	with := func(change func(*Key)) Key { k := key(t, "id", selo.Sandbox, Active, liveness); change(&k); return k }
+	with := func(change func(*Key)) Key {
+		k := key(t, "id", selo.EnvironmentSandbox, Active, liveness)
+		change(&k)
+		return k
+	}
 	for _, tc := range []struct {
 		name string
 		key  Key
@@ -200,11 +204,11 @@ func TestNewRingFaults(t *testing.T) {
 // All faults of all keys are told at once, each with the number of its key, and none repeats what stands for
 // the client ID: in a configuration with mistakes that may be the secret.
 func TestNewRingReportsAll(t *testing.T) {
-	good := key(t, clientID, selo.Sandbox, Active, liveness)
+	good := key(t, clientID, selo.EnvironmentSandbox, Active, liveness)
 	_, err := NewRing([]Key{
 		{AccessKey: selo.AccessKey{ClientID: clientSecret}, Products: []string{"x", "x"}, State: "gone"},
 		good,
-		{AccessKey: selo.AccessKey{ClientID: clientID, Environment: selo.Production, Secret: secret(t, clientSecret)}, State: Retiring},
+		{AccessKey: selo.AccessKey{ClientID: clientID, Environment: selo.EnvironmentProduction, Secret: secret(t, clientSecret+clientID)}, State: Retiring},
 	})
 	if transcript.Error(err) == nil {
 		t.Fatal("taken")
@@ -219,6 +223,7 @@ func TestNewRingReportsAll(t *testing.T) {
 		"access_keys[0].products[1]: is listed twice",
 		"access_keys[0].state: must be prepared, active, retiring or revoked",
 		"access_keys[2].client_id: is listed twice",
+		"access_keys[2].secret: is that of access_keys[1]; every key has its own",
 		"access_keys[2].products: list what the provider activated this key for",
 		"access_keys[2].until: a retiring key needs the date at which it stops",
 	}
@@ -229,10 +234,10 @@ func TestNewRingReportsAll(t *testing.T) {
 
 // A ring does not change when the list it was made of does.
 func TestRingKeepsItsOwn(t *testing.T) {
-	keys := []Key{key(t, "a", selo.Sandbox, Active, liveness)}
+	keys := []Key{key(t, "a", selo.EnvironmentSandbox, Active, liveness)}
 	r := newRing(t, keys...)
 	keys[0].State, keys[0].ClientID = Revoked, "changed"
-	if got, err := r.ForMint(selo.Sandbox, liveness); transcript.Error(err) != nil || got.ClientID != "a" {
+	if got, err := r.ForMint(selo.EnvironmentSandbox, liveness); transcript.Error(err) != nil || got.ClientID != "a" {
 		t.Errorf("%q, %v", got.ClientID, err)
 	}
 	if keys[0].State != Revoked {
@@ -243,14 +248,16 @@ func TestRingKeepsItsOwn(t *testing.T) {
 // What works and should not stay so. Bug: with client ID and secret exchanged in a configuration, the
 // warning of a weak secret named the key by its client ID, which was the secret.
 func TestWarnings(t *testing.T) {
-	good := func(state State, products ...string) Key { return key(t, clientID, selo.Sandbox, state, products...) }
+	good := func(state State, products ...string) Key {
+		return key(t, clientID, selo.EnvironmentSandbox, state, products...)
+	}
 	weak := func(id string, state State) Key {
-		k := key(t, id, selo.Sandbox, state, liveness)
+		k := key(t, id, selo.EnvironmentSandbox, state, liveness)
 		k.Secret = secret(t, weakSecret)
 		return k
 	}
 	// The other way round, and both warned about: 24 bytes are a weak secret.
-	exchanged := key(t, exchangedSecret, selo.Sandbox, Active, liveness, authentication)
+	exchanged := key(t, exchangedSecret, selo.EnvironmentSandbox, Active, liveness, authentication)
 	exchanged.Secret = secret(t, clientID)
 	for _, tc := range []struct {
 		name string

@@ -210,9 +210,9 @@ func checkApp(c App) (*app, []error) {
 	if !isText(c.CPFClaim) {
 		wrong("cpf_claim must be at most %d bytes without control characters", maxText)
 	}
-	// sub above all: the subject is kept in clear in records, which a CPF never is.
+	// sub may be: some issuers have the CPF there and nowhere else, and no subject is kept in clear.
 	for _, reserved := range []string{"iss", "aud", "sub", "exp", "nbf", "iat", "jti"} {
-		if strings.EqualFold(c.CPFClaim, reserved) {
+		if strings.EqualFold(c.CPFClaim, reserved) && c.CPFClaim != "sub" {
 			wrong("cpf_claim must not be %s, which is another thing", reserved)
 		}
 	}

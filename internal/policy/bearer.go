@@ -213,7 +213,7 @@ type claims struct {
 // readClaims reads a payload strictly. Without a cpfClaim no CPF is read.
 func readClaims(payload []byte, cpfClaim string) (c claims, refused *selo.Error) {
 	known := []string{"iss", "aud", "sub", "exp", "nbf", "iat"}
-	if cpfClaim != "" {
+	if cpfClaim != "" && cpfClaim != "sub" {
 		known = append(known, cpfClaim)
 	}
 	refuse := func(field, detail string) {
@@ -267,6 +267,9 @@ func readClaims(payload []byte, cpfClaim string) (c claims, refused *selo.Error)
 	})
 	if err != nil {
 		return claims{}, unauthenticated("payload", err.Error())
+	}
+	if cpfClaim == "sub" {
+		c.cpf, c.hasCPF = c.sub, true
 	}
 	for _, required := range []string{"iss", "aud", "sub", "exp"} {
 		if !seen[required] {

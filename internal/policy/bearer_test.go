@@ -398,3 +398,19 @@ func TestErrorIsNilOrNot(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Some issuers have the CPF in sub and nowhere else.
+func TestCPFInSub(t *testing.T) {
+	key := edSigner(t, "a")
+	app := bankApp(t, jwksOf(t, key))
+	app.CPFClaim = "sub"
+	a := mustNew(t, Config{Apps: []App{app}})
+	got, err := bearer(t.Context(), a, key.token(body(map[string]string{"sub": quote(testCPF)})))
+	if err != nil || got.CPF.Digits() != testCPF || got.Subject.ID != testCPF {
+		t.Errorf("got %v, %v", got, err)
+	}
+	got, err = bearer(t.Context(), a, key.token(body(nil)))
+	if err != nil || !got.CPF.IsZero() || got.CPFFault == nil {
+		t.Errorf("a sub that is no CPF: got %v, %v", got, err)
+	}
+}

@@ -302,7 +302,7 @@ func TestNewReportsEveryMistake(t *testing.T) {
 		{name: "no host", apps: []App{app(url("https:///jwks"))}, want: []string{"with a host"}},
 		{name: "fragment", apps: []App{app(url("https://x.example/#a"))}, want: []string{"fragment"}},
 		{name: "not a URL", apps: []App{app(url("https://x.example/%zz"))}, want: []string{"is not a URL"}},
-		{name: "cpf claim is sub", apps: []App{app(func(a *App) { a.CPFClaim = "Sub" })}, want: []string{"cpf_claim must not be sub"}},
+		{name: "cpf claim is nearly sub", apps: []App{app(func(a *App) { a.CPFClaim = "Sub" })}, want: []string{"cpf_claim must not be sub"}},
 		{name: "no such file", apps: []App{app(func(a *App) { a.JWKSFile = "/nonexistent/jwks" })}, want: []string{"reading jwks_file"}},
 		{name: "garbage file", apps: []App{app(fileOf("-----BEGIN hunter2"))}, want: []string{"is not a JWKS document"}},
 		{name: "file without keys", apps: []App{app(fileOf(`{"keys":[]}`))}, want: []string{"holds no usable key"}},

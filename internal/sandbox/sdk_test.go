@@ -56,8 +56,8 @@ func TestMintRunVerify(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			key := selo.AccessKey{ClientID: tt.clientID, Secret: secret, Environment: selo.Sandbox}
-			token, err := selo.Mint(selo.MintRequest{Profile: tt.profile, Key: key, CPF: mustCPF(t, ana), At: at})
+			key := selo.AccessKey{ClientID: tt.clientID, Secret: secret, Environment: selo.EnvironmentSandbox}
+			token, err := selo.Mint(selo.MintRequest{Profile: tt.profile, Key: key, CPF: mustCPF(t, ana), Now: at})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -68,6 +68,7 @@ func TestMintRunVerify(t *testing.T) {
 				}
 				granted, err := selo.Verify(t.Context(), signedResponse(t, w), selo.Expectation{
 					Profile: tt.profile, Key: key, CPF: mustCPF(t, ana), Once: new(selo.MemoryOnce), Opened: at, Now: at,
+					Assurance: selo.AssurancePresence,
 				})
 				if tt.granted {
 					if err != nil {

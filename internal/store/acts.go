@@ -93,9 +93,6 @@ func (s *Store) Open(ctx context.Context, act OpenAct) error {
 // overLimit counts the sessions that the subject opened in the app and the window. It returns when the oldest of them
 // leaves it.
 func overLimit(ctx context.Context, tx *sql.Tx, act OpenAct) (*LimitError, error) {
-	if act.Limit.Sessions <= 0 {
-		return nil, nil
-	}
 	subjects, args := inClause(act.Subjects)
 	since := act.Session.OpenedAt.Add(-act.Limit.Window)
 	// The newest N in the window: with N of them, room comes when the oldest of those leaves.
@@ -106,8 +103,11 @@ func overLimit(ctx context.Context, tx *sql.Tx, act OpenAct) (*LimitError, error
 		append(args, act.Session.App, since.UnixMicro(), act.Limit.Sessions)...).Scan(&count, &oldest); err != nil {
 		return nil, fmt.Errorf("counting sessions: %w", err)
 	}
-	if count < act.Limit.Sessions {
+	switch {
+	case count < act.Limit.Sessions:
 		return nil, nil
+	case count == 0: // a limit of none
+		return &LimitError{RetryAfter: act.Limit.Window}, nil
 	}
 	return &LimitError{RetryAfter: fromMicro(oldest).Sub(since)}, nil
 }

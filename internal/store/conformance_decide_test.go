@@ -100,25 +100,25 @@ func replayAcrossSessions(s tested) {
 
 // An id is used within its provider, environment and field, by its exact value.
 func idsApart(s tested) {
-	base := selo.ProviderID{Provider: "caf", Environment: selo.Sandbox, Field: "requestId", Value: "id-1"}
-	other := func(change func(*selo.ProviderID)) selo.ProviderID { id := base; change(&id); return id }
-	for i, id := range []selo.ProviderID{
+	base := selo.UsedID{Provider: "caf", Environment: selo.EnvironmentSandbox, Field: "requestId", Value: "id-1"}
+	other := func(change func(*selo.UsedID)) selo.UsedID { id := base; change(&id); return id }
+	for i, id := range []selo.UsedID{
 		base,
-		other(func(id *selo.ProviderID) { id.Provider = "other" }),
-		other(func(id *selo.ProviderID) { id.Environment = selo.Production }),
-		other(func(id *selo.ProviderID) { id.Field = "executionId" }),
-		other(func(id *selo.ProviderID) { id.Value = "ID-1" }),
-		other(func(id *selo.ProviderID) { id.Value = "id-1 " }),
-		other(func(id *selo.ProviderID) { id.Value = "id-1\x00" }),
+		other(func(id *selo.UsedID) { id.Provider = "other" }),
+		other(func(id *selo.UsedID) { id.Environment = selo.EnvironmentProduction }),
+		other(func(id *selo.UsedID) { id.Field = "executionId" }),
+		other(func(id *selo.UsedID) { id.Value = "ID-1" }),
+		other(func(id *selo.UsedID) { id.Value = "id-1 " }),
+		other(func(id *selo.UsedID) { id.Value = "id-1\x00" }),
 	} {
 		session := "ses-" + string(rune('a'+i))
 		s.open(opening(session, "ana"))
 		act := deciding(session, StateGranted)
-		act.IDs = []selo.ProviderID{id}
+		act.IDs = []selo.UsedID{id}
 		s.expectDecided(s.decide(act), StateGranted, 0)
 		s.open(opening(session+"-again", "ana"))
 		act = deciding(session+"-again", StateGranted)
-		act.IDs = []selo.ProviderID{id}
+		act.IDs = []selo.UsedID{id}
 		s.expectDecided(s.decide(act), StateOpen, 1, selo.ReasonReplayed)
 	}
 }

@@ -51,11 +51,12 @@ func opening(id, who string, changes ...func(*OpenAct)) OpenAct {
 	person := Person{SubjectIssuer: "https://id.example", Subject: pseudonym(1, "subject", who), CPF: pseudonym(1, "cpf", who), PepperVersion: 1}
 	act := OpenAct{
 		Session: Session{
-			ID: id, App: "app", Product: faceLiveness, Purpose: "login", Environment: selo.Sandbox, Person: person,
+			ID: id, App: "app", Product: faceLiveness, Purpose: "login", Environment: selo.EnvironmentSandbox, Person: person,
 			SubjectSealed: pseudonym(1, "sealed "+id, who), Assurance: selo.AssurancePresence,
 			Keys: map[string]string{"mobile": "client-1"}, MaxAttempts: 3, State: StateOpen,
 		},
 		Subjects: [][]byte{person.Subject},
+		Limit:    Limit{1 << 20, time.Hour},
 		Audit:    Audit{Act: "open", CallerKind: "user", App: "app", Product: faceLiveness, Purpose: "login", Person: person, RequestID: "req " + id},
 	}
 	openedAt(noon)(&act)
@@ -108,10 +109,10 @@ func (a DecideAct) at(t time.Time) DecideAct {
 	return a
 }
 
-func providerIDs(values ...string) []selo.ProviderID {
-	var ids []selo.ProviderID
+func providerIDs(values ...string) []selo.UsedID {
+	var ids []selo.UsedID
 	for i, v := range values {
-		ids = append(ids, selo.ProviderID{Provider: "caf", Environment: selo.Sandbox, Field: []string{"requestId", "executionId", "sessionId"}[i], Value: v})
+		ids = append(ids, selo.UsedID{Provider: "caf", Environment: selo.EnvironmentSandbox, Field: []string{"requestId", "executionId", "sessionId"}[i], Value: v})
 	}
 	return ids
 }

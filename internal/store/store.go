@@ -78,7 +78,7 @@ type Audit struct {
 	RequestID  string
 }
 
-// Limit is how many sessions a subject may open in a sliding window.
+// Limit is how many sessions a subject may open in a sliding window. Zero sessions is none.
 type Limit struct {
 	Sessions int
 	Window   time.Duration
@@ -102,10 +102,10 @@ type DecideAct struct {
 	// refused: then only an attempt is counted, and the last one denies.
 	Outcome   State
 	Reasons   []selo.Reason
-	IDs       []selo.ProviderID // used up by a grant or denial
-	Proved    selo.Assurance    // by a grant
-	ReceiptID string            // of a grant
-	Audit     Audit             // Outcome and Reasons are filled in here
+	IDs       []selo.UsedID  // used up by a grant or denial
+	Proved    selo.Assurance // by a grant
+	ReceiptID string         // of a grant
+	Audit     Audit          // Outcome and Reasons are filled in here
 }
 
 // Decided is what became of a DecideAct.

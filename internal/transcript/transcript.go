@@ -154,8 +154,8 @@ func Main(m runner) int {
 // filtered reports whether the test binary was told to run only some tests.
 func filtered() bool {
 	return slices.ContainsFunc(os.Args[1:], func(a string) bool {
-		name, value, _ := strings.Cut(strings.TrimLeft(a, "-"), "=")
-		return slices.Contains([]string{"test.run", "test.skip", "test.list", "test.fuzz", "test.fuzzworker", "test.bench"}, name) && value != ""
+		name, value, inOne := strings.Cut(strings.TrimLeft(a, "-"), "=")
+		return slices.Contains([]string{"test.run", "test.skip", "test.list", "test.fuzz", "test.fuzzworker", "test.bench"}, name) && (value != "" || !inOne)
 	})
 }
 

@@ -37,6 +37,9 @@ CREATE TABLE sessions (
 
 CREATE INDEX sessions_by_subject ON sessions (subject, app, opened_at);
 
+-- Opening supersedes.
+CREATE UNIQUE INDEX sessions_open ON sessions (subject, app, product) WHERE state = 'open';
+
 -- A terminal state never changes, whatever the program above believes.
 -- +goose StatementBegin
 CREATE TRIGGER sessions_terminal BEFORE UPDATE ON sessions WHEN old.state <> 'open'
@@ -76,7 +79,7 @@ CREATE TABLE audit (
     act            TEXT NOT NULL,
     outcome        TEXT NOT NULL,
     reasons        TEXT NOT NULL, -- separated by spaces
-    session_id     TEXT NOT NULL, -- '' when there is none; not a reference, since it may be one that was asked for
+    session_id     TEXT NOT NULL, -- '' or '(unknown)' when there is none, hence no reference
     caller_kind    TEXT NOT NULL,
     service        TEXT NOT NULL,
     app            TEXT NOT NULL,
