@@ -79,7 +79,8 @@ type Profile struct {
 // checkedProfile is what Mint and Verify work from: NewProfile's own copy, which nobody can change.
 type checkedProfile struct {
 	Profile
-	claims []claim
+	claims   []claim
+	byLength [][]*claim // claims by the length of their name, so that a lookup compares one or two
 }
 
 // check returns the profile as NewProfile saw it.
@@ -169,6 +170,13 @@ func NewProfile(p Profile) (*Profile, error) {
 			return nil, fmt.Errorf("selo: profile %s: claim %q is named twice", p.Product, one.name)
 		}
 	}
+	for i := range c.claims {
+		one := &c.claims[i]
+		for len(c.byLength) <= len(one.name) {
+			c.byLength = append(c.byLength, nil)
+		}
+		c.byLength[len(one.name)] = append(c.byLength[len(one.name)], one)
+	}
 	p.checked = c
 	return &p, nil
 }
@@ -192,9 +200,11 @@ func isClaimName(name string) bool {
 
 // exact returns the claim of that name, or nil.
 func (p *checkedProfile) exact(name []byte) *claim {
-	for i := range p.claims {
-		if c := &p.claims[i]; c.name == string(name) {
-			return c
+	if len(name) < len(p.byLength) {
+		for _, c := range p.byLength[len(name)] {
+			if c.name == string(name) {
+				return c
+			}
 		}
 	}
 	return nil
