@@ -14,37 +14,53 @@ import (
 	"github.com/selo-id/selo"
 )
 
-// keyFlags say which product, key and person a token or response is for.
-type keyFlags struct {
-	Product    string `required:"" placeholder:"caf/…" help:"Product."`
-	ClientID   string `required:"" name:"client-id" placeholder:"ID" help:"Client ID of the access key."`
-	SecretFile string `required:"" name:"secret-file" placeholder:"FILE" type:"path" help:"File with the client secret; one trailing line break is not part of it."`
-	CPF        string `required:"" name:"cpf" placeholder:"CPF" help:"The person: 11 digits or 000.000.000-00."`
-	At         string `placeholder:"RFC3339" help:"Time to act at; default now."`
+// attemptFlags describe one attempt, of which mint makes the token and verify decides the response: the same
+// flags serve both.
+type attemptFlags struct {
+	Product    string        `required:"" placeholder:"caf/…" help:"Product."`
+	ClientID   string        `required:"" name:"client-id" placeholder:"ID" help:"Client ID of the access key. Responses do not carry it."`
+	SecretFile string        `required:"" name:"secret-file" placeholder:"FILE" type:"path" help:"File with the client secret; one trailing line break is not part of it."`
+	CPF        string        `required:"" name:"cpf" placeholder:"CPF" help:"The person: 11 digits or 000.000.000-00."`
+	At         string        `placeholder:"RFC3339" help:"Time to act at; default now."`
+	Opened     string        `placeholder:"RFC3339" help:"When the attempt began; no response may be older."`
+	MaxAge     time.Duration `name:"max-age" placeholder:"5m" help:"How old a response may be; default 5m without --opened, no further bound with it."`
+	Policy     string        `name:"policy-id" placeholder:"ID" help:"Provider policy that must have been run, for products that run one."`
 }
 
-// read turns the flags into what the library takes, or into a usage error.
-func (k *keyFlags) read(std streams) (profile *selo.Profile, key selo.AccessKey, cpf selo.CPF, at time.Time, err error) {
-	if profile, err = selo.LookupProfile(k.Product); err != nil {
-		return nil, key, cpf, at, usagef("--product: %w", err)
+// read turns the flags into what is expected of a response, or into a usage error.
+func (f *attemptFlags) read(std streams) (want selo.Expectation, err error) {
+	want = selo.Expectation{Once: new(selo.MemoryOnce), MaxAge: f.MaxAge, Policy: f.Policy}
+	if want.Profile, err = selo.LookupProfile(f.Product); err != nil {
+		return want, usagef("--product: %w", err)
 	}
-	if k.ClientID == "" {
-		return nil, key, cpf, at, usagef("--client-id: is empty")
+	want.Assurance = want.Profile.Assurance // whoever names the product knows what it proves
+	if f.ClientID == "" {
+		return want, usagef("--client-id: is empty")
 	}
-	secret, err := selo.ReadSecretFile(k.SecretFile)
+	secret, err := selo.ReadSecretFile(f.SecretFile)
 	if err != nil {
-		return nil, key, cpf, at, usagef("--secret-file: %w", withoutPath(err))
+		return want, usagef("--secret-file: %w", withoutPath(err))
 	}
 	if secret.Weak() {
 		fmt.Fprintf(std.err, "selo: warning: the secret is shorter than %d bytes\n", selo.WeakSecretSize)
 	}
-	if cpf, err = selo.ParseCPF(k.CPF); err != nil {
-		return nil, key, cpf, at, usagef("--cpf: %w", err)
+	want.Key = selo.AccessKey{ClientID: f.ClientID, Secret: secret}
+	if want.CPF, err = selo.ParseCPF(f.CPF); err != nil {
+		return want, usagef("--cpf: %w", err)
 	}
-	if at, err = parseTime("--at", k.At); err != nil {
-		return nil, key, cpf, at, err
+	if want.Now, err = parseTime("--at", f.At); err != nil {
+		return want, err
 	}
-	return profile, selo.AccessKey{ClientID: k.ClientID, Secret: secret}, cpf, at, nil
+	if want.Opened, err = parseTime("--opened", f.Opened); err != nil {
+		return want, err
+	}
+	if f.MaxAge < 0 {
+		return want, usagef("--max-age: must not be negative")
+	}
+	if (f.Policy != "") != (want.Profile.Policy != "") {
+		return want, usagef("--policy-id: is for products that run a provider policy, and only for them; %s is not one", f.Product)
+	}
+	return want, nil
 }
 
 func parseTime(flag, text string) (time.Time, error) {
@@ -59,30 +75,33 @@ func parseTime(flag, text string) (time.Time, error) {
 }
 
 type mintCommand struct {
-	keyFlags
+	attemptFlags
 	Lifetime time.Duration `placeholder:"5m" help:"How long the token lives; default and ceiling are the product's."`
+}
+
+// Help is shown below the flags.
+func (mintCommand) Help() string {
+	return `It takes the flags of verify, so that one set serves both; --opened, --max-age and --policy-id are about the
+response and change nothing in the token.`
 }
 
 // Run prints one mobile token.
 func (cmd *mintCommand) Run(std streams) error {
-	profile, key, cpf, at, err := cmd.read(std)
+	attempt, err := cmd.read(std)
 	if err != nil {
 		return err
 	}
-	token, err := selo.Mint(selo.MintRequest{Profile: profile, Key: key, CPF: cpf, Now: at, Lifetime: cmd.Lifetime})
+	token, err := selo.Mint(selo.MintRequest{Profile: attempt.Profile, Key: attempt.Key, CPF: attempt.CPF, Now: attempt.Now, Lifetime: cmd.Lifetime})
 	if err != nil {
 		return usageError{err}
 	}
-	fmt.Fprintln(std.out, token.JWT)
-	return nil
+	_, err = fmt.Fprintln(std.out, token.JWT)
+	return err
 }
 
 type verifyCommand struct {
-	keyFlags
-	Opened string        `placeholder:"RFC3339" help:"When the attempt began; no response may be older."`
-	MaxAge time.Duration `name:"max-age" placeholder:"5m" help:"How old a response may be; default 5m without --opened, no further bound with it."`
-	Policy string        `name:"policy-id" placeholder:"ID" help:"Provider policy that must have been run, for products that run one."`
-	Token  *string       `arg:"" optional:"" help:"The signed response, or - for one per line of standard input, which is also the default."`
+	attemptFlags
+	Token *string `arg:"" optional:"" help:"The signed response, or - for one per line of standard input, which is also the default."`
 }
 
 // Help is shown below the flags.
@@ -101,22 +120,9 @@ type decision struct {
 
 // Run decides one response or one per line.
 func (cmd *verifyCommand) Run(ctx context.Context, std streams) error {
-	profile, key, cpf, at, err := cmd.read(std)
+	want, err := cmd.read(std)
 	if err != nil {
 		return err
-	}
-	want := selo.Expectation{
-		Profile: profile, Key: key, CPF: cpf, Once: new(selo.MemoryOnce), Now: at, MaxAge: cmd.MaxAge, Policy: cmd.Policy,
-		Assurance: profile.Assurance, // whoever names the product knows what it proves
-	}
-	if want.Opened, err = parseTime("--opened", cmd.Opened); err != nil {
-		return err
-	}
-	if cmd.MaxAge < 0 {
-		return usagef("--max-age: must not be negative")
-	}
-	if (cmd.Policy != "") != (profile.Policy != "") {
-		return usagef("--policy-id: is for products that run a provider policy, which %s does not", profile.Product)
 	}
 	if cmd.Token != nil && *cmd.Token != "-" { // an empty one too: a variable that was not set is no yes
 		granted, err := decide(ctx, std.out, *cmd.Token, want)
