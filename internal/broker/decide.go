@@ -44,7 +44,7 @@ func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID, signed
 		return nil, r
 	}
 	act := store.DecideAct{SessionID: n.ID, At: now, Outcome: store.StateOpen, Audit: row}
-	var verdict *selo.Error
+	var found *selo.Error
 	var receipt string
 	if n.State == store.StateOpen {
 		ids, assurance, err := b.verify(ctx, n, signedResponse, now)
@@ -57,8 +57,8 @@ func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID, signed
 				return nil, b.refuse(ctx, row, unavailable(fmt.Errorf("signing receipt: %w", err)))
 			}
 			act.Outcome, act.IDs, act.Proved, act.ReceiptID = store.StateGranted, ids, assurance, granted.ReceiptID
-		case errors.As(err, &verdict):
-			act.Reasons = verdict.Reasons()
+		case errors.As(err, &found):
+			act.Reasons = found.Reasons()
 			if selo.Denied(err) {
 				act.Outcome, act.IDs = store.StateDenied, ids
 			}
@@ -74,7 +74,7 @@ func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID, signed
 		return view(d.Session, receipt), nil
 	}
 	return nil, &Refusal{
-		Err:          explain(verdict, d),
+		Err:          explain(found, d),
 		Session:      n.ID,
 		State:        d.Session.State,
 		AttemptsLeft: attemptsLeft(d.Session),
@@ -130,10 +130,10 @@ func (t *toBeUsed) Use(_ context.Context, ids []selo.UsedID, _ time.Time) error 
 }
 
 // explain joins what verification found with what the transaction found.
-func explain(verdict *selo.Error, d *store.Decided) *selo.Error {
+func explain(found *selo.Error, d *store.Decided) *selo.Error {
 	all := []*selo.Error{}
-	if verdict != nil && !slices.Contains(d.Reasons, selo.ReasonSessionNotOpen) {
-		all = append(all, verdict.All()...)
+	if found != nil && !slices.Contains(d.Reasons, selo.ReasonSessionNotOpen) {
+		all = append(all, found.All()...)
 	}
 	for _, r := range d.Reasons {
 		if slices.ContainsFunc(all, func(e *selo.Error) bool { return e.Reason == r }) {
