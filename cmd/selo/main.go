@@ -24,6 +24,7 @@ type commands struct {
 	Sandbox sandboxCommand `cmd:"" help:"Run the pretend provider: it plays the SDK and signs responses."`
 	Verify  verifyCommand  `cmd:"" help:"Decide signed responses from the command line or standard input."`
 	Mint    mintCommand    `cmd:"" help:"Print a mobile token."`
+	Explain explainCommand `cmd:"" help:"Say what a token is, whom it is for, and what is wrong with it."`
 }
 
 // streams are what a command reads and writes.
