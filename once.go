@@ -64,10 +64,10 @@ func useOnce(ctx context.Context, o Once, ids []UsedID, until time.Time) *Error 
 	var e *Error
 	switch {
 	case !errors.As(err, &e):
-	case e != nil:
-		return e
-	default: // a nil *Error in an error is a mistake of o, and no answer
+	case e == nil: // a mistake of o, and no answer
 		err = errors.New("Once returned a nil *Error")
+	case e.Reason == ReasonReplayed || e.Reason == ReasonStoreUnavailable:
+		return &Error{Reason: e.Reason, Field: e.Field, Detail: e.Detail, Err: e.Err}
 	}
 	if errors.Is(err, ReasonReplayed) {
 		return refuse(ReasonReplayed, "", "an id in it was used before")

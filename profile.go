@@ -238,10 +238,20 @@ func appendFolded(dst, name []byte) []byte {
 		}
 		r, n := utf8.DecodeRune(name[i:])
 		i += n
+		if j := slices.Index(foldsToMany, r); j >= 0 {
+			dst = append(dst, foldedToMany[j]...)
+			continue
+		}
 		dst = utf8.AppendRune(dst, foldRune(r))
 	}
 	return dst
 }
+
+// The letters that full case folding makes several ASCII letters of.
+var (
+	foldsToMany  = []rune{'ß', 'ẞ', 'ﬀ', 'ﬁ', 'ﬂ', 'ﬃ', 'ﬄ', 'ﬅ', 'ﬆ'}
+	foldedToMany = []string{"ss", "ss", "ff", "fi", "fl", "ffi", "ffl", "st", "st"}
+)
 
 // foldRune returns one representative of r's folding orbit: the lower-case ASCII letter if there is one,
 // else the smallest rune.

@@ -243,7 +243,8 @@ func refNumber(v any) *big.Float {
 
 // refSameSpelling reports whether a lenient decoder might take one name for the other.
 func refSameSpelling(a, b string) bool {
-	loose := strings.NewReplacer("_", "", "-", "", "İ", "i", "ı", "i")
+	loose := strings.NewReplacer("_", "", "-", "", "İ", "i", "ı", "i",
+		"ß", "ss", "ẞ", "ss", "ﬀ", "ff", "ﬁ", "fi", "ﬂ", "fl", "ﬃ", "ffi", "ﬄ", "ffl", "ﬅ", "st", "ﬆ", "st")
 	return strings.EqualFold(loose.Replace(a), loose.Replace(b))
 }
 

@@ -154,6 +154,7 @@ func payloadRows() []row {
 		{"person-id-upper", "personID", `"` + testCPF + `"`}, {"person-id-snake", "person_id", `"` + testCPF + `"`},
 		{"request-id-upper", "requestID", `"x"`}, {"iat-upper", "IAT", "1700000030"}, {"exp-upper", "Exp", "1"}, {"nbf-upper", "NBF", "1"},
 		{"iss-upper", "ISS", `"x"`}, {"other-product", "is_match", "true"}, {"other-product-long-s", "ſessionId", `"x"`},
+		{"sharp-s", "iß", `"x"`}, {"other-product-sharp-s", "seßionId", `"x"`}, {"ligature-st", "requeﬆId", `"x"`},
 	} {
 		rows = append(rows, row{name: "spelling-" + v.name, why: "A decoder that ignores case, marks or folds Unicode reads this as the claim.", token: sign(live(v.spelling, v.value)), want: bad})
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/selo-id/selo"
@@ -234,8 +235,8 @@ func (c *Config) services(f *faults) (all []policy.Service) {
 // listener refuses to send tokens over plain HTTP to other machines unless told to. It returns nil for plain
 // HTTP.
 func (c *Config) listener(f *faults) *tls.Config {
-	host, _, err := net.SplitHostPort(c.Listen)
-	if err != nil {
+	host, port, err := net.SplitHostPort(c.Listen)
+	if _, notANumber := strconv.ParseUint(port, 10, 16); err != nil || notANumber != nil {
 		f.add("listen", "must be host:port, such as 127.0.0.1:8401")
 	}
 	if c.TLS != nil {

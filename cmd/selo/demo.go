@@ -140,7 +140,7 @@ func prepareDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(dir, demoConfigFile)); len(entries) > 0 && err != nil {
+	if config, err := os.Lstat(filepath.Join(dir, demoConfigFile)); len(entries) > 0 && (err != nil || !config.Mode().IsRegular()) {
 		return errors.New("this folder holds something that is not a demo's; choose an empty one")
 	}
 	return nil
@@ -209,7 +209,7 @@ func demoConfig(dir, listen string, urls demoURLs) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(cfg.Apps) != 1 || cfg.Apps[0].Name != demoApp {
+	if len(cfg.Apps) != 1 || cfg.Apps[0].Name != demoApp || len(cfg.unknown) > 0 {
 		return nil, fmt.Errorf("%s is not a demo's; choose another folder", path)
 	}
 	cfg.Listen = listen
@@ -220,10 +220,15 @@ func demoConfig(dir, listen string, urls demoURLs) (*Config, error) {
 	}
 	header := []byte("# Written by selo demo. selo.example.yaml explains the fields.\n")
 	// In one step, so that a kill leaves the old one or the new one.
-	if err := os.WriteFile(path+".new", append(header, text...), 0o600); err != nil {
+	next, err := os.CreateTemp(dir, demoConfigFile+"-*") // mode 0600
+	if err != nil {
 		return nil, err
 	}
-	if err := os.Rename(path+".new", path); err != nil {
+	_, err = next.Write(append(header, text...))
+	if err := errors.Join(err, next.Close()); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(next.Name(), path); err != nil {
 		return nil, err
 	}
 	return readConfig(path)

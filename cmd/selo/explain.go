@@ -18,9 +18,9 @@ import (
 )
 
 type explainCommand struct {
-	Token      string `arg:"" help:"A mobile token, signed response, receipt or bearer token; - for standard input."`
-	SecretFile string `name:"secret-file" placeholder:"FILE" type:"path" help:"File with a client secret; says whether the signature holds under it."`
-	At         string `placeholder:"RFC3339" help:"Time to judge expiry and age at; default now."`
+	Token      string  `arg:"" help:"A mobile token, signed response, receipt or bearer token; - for standard input."`
+	SecretFile string  `name:"secret-file" placeholder:"FILE" type:"path" help:"File with a client secret; says whether the signature holds under it."`
+	At         *string `placeholder:"RFC3339" help:"Time to judge expiry and age at; default now."`
 }
 
 // Help is shown below the flags.

@@ -48,7 +48,11 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 var errNotGranted = errors.New("not granted")
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		signals = append(signals, syscall.SIGHUP)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	context.AfterFunc(ctx, stop) // the second Ctrl-C does not wait
 	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
 	stop()
@@ -75,7 +79,10 @@ func run(ctx context.Context, args []string, std streams) int {
 		args = []string{"--help"}
 	}
 	command, err := parser.Parse(args)
-	if exited >= 0 { // --help was printed
+	if exited >= 0 { // help was printed
+		if !onlyHelp(args) {
+			return exitUsage // it stood where a token might: that must not look like a yes
+		}
 		return exited
 	}
 	if err != nil {
@@ -97,8 +104,14 @@ func run(ctx context.Context, args []string, std streams) int {
 	}
 }
 
+// onlyHelp reports whether a command line asks for help and nothing else.
+func onlyHelp(args []string) bool {
+	last := args[len(args)-1]
+	return (last == "--help" || last == "-h") && (len(args) == 1 || len(args) == 2 && command.MatchString(args[0]))
+}
+
 var (
-	flagFault = regexp.MustCompile(`^(?:missing flags: |unknown flag --[a-z-]{1,20}(?:$|,)|expected )`)
+	flagFault = regexp.MustCompile(`^(?:missing flags: .*|unknown flag --[a-z-]{1,20}|expected .*)`)
 	flagName  = regexp.MustCompile(`^--[a-z-]{1,20}`)
 	command   = regexp.MustCompile(`^[a-z-]{1,20}$`)
 )
@@ -109,7 +122,7 @@ func parseFault(err error, args []string) string {
 	text := err.Error()
 	switch {
 	case flagFault.MatchString(text):
-		return text
+		return flagFault.FindString(text)
 	case flagName.MatchString(text):
 		return flagName.FindString(text) + ": is not a valid value for it"
 	case strings.HasPrefix(text, "unexpected argument") && command.MatchString(args[0]) && strings.HasPrefix(text, "unexpected argument "+args[0]):

@@ -82,7 +82,7 @@ func mismatches(path string, tree any, t reflect.Type) (unknown, wrong faults) {
 	switch node := tree.(type) {
 	case map[string]any:
 		if t.Kind() != reflect.Map && t.Kind() != reflect.Struct {
-			wrong.add(path, "must not be a mapping")
+			wrong.add(short(path), "must not be a mapping")
 			return unknown, wrong
 		}
 		for _, name := range slices.Sorted(maps.Keys(node)) {
@@ -100,7 +100,7 @@ func mismatches(path string, tree any, t reflect.Type) (unknown, wrong faults) {
 		}
 	case []any:
 		if t.Kind() != reflect.Slice {
-			wrong.add(path, "must not be a list")
+			wrong.add(short(path), "must not be a list")
 			return unknown, wrong
 		}
 		for i, value := range node {
@@ -114,20 +114,20 @@ func mismatches(path string, tree any, t reflect.Type) (unknown, wrong faults) {
 		switch t.Kind() {
 		case reflect.String:
 			if !isText {
-				wrong.add(path, "must be text; put it in quotes")
+				wrong.add(short(path), "must be text; put it in quotes")
 			}
 		case reflect.Bool:
 			if !isBool {
-				wrong.add(path, "must be true or false")
+				wrong.add(short(path), "must be true or false")
 			}
 		case reflect.Int:
 			if !isWhole {
-				wrong.add(path, "must be a whole number")
+				wrong.add(short(path), "must be a whole number")
 			}
 		case reflect.Slice:
-			wrong.add(path, "must be a list")
+			wrong.add(short(path), "must be a list")
 		default:
-			wrong.add(path, "must be a mapping of fields")
+			wrong.add(short(path), "must be a mapping of fields")
 		}
 	}
 	return unknown, wrong
@@ -135,7 +135,7 @@ func mismatches(path string, tree any, t reflect.Type) (unknown, wrong faults) {
 
 // short repeats the place of a field, unless it is too long to be a slip of the pen.
 func short(place string) string {
-	if len(place) > 80 {
+	if len(place) > 60 {
 		return "(a long name)"
 	}
 	return place

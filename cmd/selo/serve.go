@@ -77,6 +77,8 @@ func serveHTTP(ctx context.Context, l net.Listener, handler http.Handler, log *s
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		TLSConfig:         tls,
+
+		DisableGeneralOptionsHandler: true, // OPTIONS * is answered like everything else
 	}
 	ended := make(chan error, 1)
 	go func() {

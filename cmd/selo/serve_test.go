@@ -253,7 +253,7 @@ func TestEveryMistakeAtOnce(t *testing.T) {
 	for _, want := range []string{
 		"listen: is not a loopback address", "issuer: is required", "database: is required", "receipt_key_file: ",
 		"token_lifetime: must be a duration", "respond_within: must be between", "max_attempts: ", "limit: ",
-		"no active production access key", "audience", "purposes.transfer.assurance: unknown assurance", "services[0].key_sha256: ", "everything",
+		"no active production access key", "audience", "purposes.transfer.assurance: unknown assurance", "services[0].key_sha256: ", "scopes[0] is unknown",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("not reported: %s", want)

@@ -17,19 +17,19 @@ import (
 // attemptFlags describe one attempt, of which mint makes the token and verify decides the response: the same
 // flags serve both.
 type attemptFlags struct {
-	Product    string        `required:"" placeholder:"caf/…" help:"Product."`
-	ClientID   string        `required:"" name:"client-id" placeholder:"ID" help:"Client ID of the access key. Responses do not carry it."`
-	SecretFile string        `required:"" name:"secret-file" placeholder:"FILE" type:"path" help:"File with the client secret; one trailing line break is not part of it."`
-	CPF        string        `required:"" name:"cpf" placeholder:"CPF" help:"The person: 11 digits or 000.000.000-00."`
-	At         string        `placeholder:"RFC3339" help:"Time to act at; default now."`
-	Opened     string        `placeholder:"RFC3339" help:"When the attempt began; no response may be older."`
-	MaxAge     time.Duration `name:"max-age" placeholder:"5m" help:"How old a response may be; default 5m without --opened, no further bound with it."`
-	Policy     string        `name:"policy-id" placeholder:"ID" help:"Provider policy that must have been run, for products that run one."`
+	Product    string         `required:"" placeholder:"caf/…" help:"Product."`
+	ClientID   string         `required:"" name:"client-id" placeholder:"ID" help:"Client ID of the access key. Responses do not carry it."`
+	SecretFile string         `required:"" name:"secret-file" placeholder:"FILE" type:"path" help:"File with the client secret; one trailing line break is not part of it."`
+	CPF        string         `required:"" name:"cpf" placeholder:"CPF" help:"The person: 11 digits or 000.000.000-00."`
+	At         *string        `placeholder:"RFC3339" help:"Time to act at; default now."`
+	Opened     *string        `placeholder:"RFC3339" help:"When the attempt began; no response may be older."`
+	MaxAge     *time.Duration `name:"max-age" placeholder:"5m" help:"How old a response may be; default 5m without --opened, no further bound with it."`
+	Policy     *string        `name:"policy-id" placeholder:"ID" help:"Provider policy that must have been run, for products that run one."`
 }
 
 // read turns the flags into what is expected of a response, or into a usage error.
 func (f *attemptFlags) read(std streams) (want selo.Expectation, err error) {
-	want = selo.Expectation{Once: new(selo.MemoryOnce), MaxAge: f.MaxAge, Policy: f.Policy}
+	want = selo.Expectation{Once: new(selo.MemoryOnce)}
 	if want.Profile, err = selo.LookupProfile(f.Product); err != nil {
 		return want, usagef("--product: %w", err)
 	}
@@ -54,21 +54,30 @@ func (f *attemptFlags) read(std streams) (want selo.Expectation, err error) {
 	if want.Opened, err = parseTime("--opened", f.Opened); err != nil {
 		return want, err
 	}
-	if f.MaxAge < 0 {
-		return want, usagef("--max-age: must not be negative")
+	if f.MaxAge != nil {
+		if want.MaxAge = *f.MaxAge; want.MaxAge <= 0 {
+			return want, usagef("--max-age: must be more than 0")
+		}
 	}
-	if (f.Policy != "") != (want.Profile.Policy != "") {
+	if (f.Policy != nil) != (want.Profile.Policy != "") {
 		return want, usagef("--policy-id: is for products that run a provider policy, and only for them; %s is not one", f.Product)
+	}
+	if f.Policy != nil {
+		if want.Policy = *f.Policy; want.Policy == "" {
+			return want, usagef("--policy-id: is empty")
+		}
 	}
 	return want, nil
 }
 
-func parseTime(flag, text string) (time.Time, error) {
-	if text == "" {
+// parseTime returns the zero time for a flag that was not given, and refuses one that was given empty: a
+// variable that was not set must not loosen anything.
+func parseTime(flag string, text *string) (time.Time, error) {
+	if text == nil {
 		return time.Time{}, nil
 	}
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
+	t, err := time.Parse(time.RFC3339, *text)
+	if err != nil || t.IsZero() {
 		return t, usagef("%s: must be a date and time such as 2026-01-31T12:00:00Z", flag)
 	}
 	return t, nil
@@ -109,7 +118,8 @@ func (verifyCommand) Help() string {
 	return `Prints one JSON line per response: {"decision":"granted"|"denied","reasons":[…]}. An id is used up within
 the run: a second response with it is refused as replayed.
 
-Exit status: 0 all granted, 1 some not, 2 usage (no response at all is usage).`
+Exit status: 0 all granted, 1 some not, 2 usage (no response at all is usage). A response that you did not make
+belongs on standard input, or after --.`
 }
 
 // decision is one line of output.

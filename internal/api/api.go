@@ -9,6 +9,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	_ "embed"
 	"errors"
@@ -94,6 +95,7 @@ type exchange struct {
 	*server
 	w      http.ResponseWriter
 	r      *http.Request
+	act    context.Context // of what the broker does: it goes on, and on the record, when the client leaves
 	id     string
 	status int
 	log    []slog.Attr
@@ -103,7 +105,7 @@ type exchange struct {
 func (s *server) serve(route string, handle func(*exchange)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		x := &exchange{server: s, w: w, r: r, id: rand.Text()}
+		x := &exchange{server: s, w: w, r: r, act: context.WithoutCancel(r.Context()), id: rand.Text()}
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -121,7 +123,7 @@ func (s *server) serve(route string, handle func(*exchange)) http.HandlerFunc {
 			}
 			attrs := append([]slog.Attr{
 				slog.String("request_id", x.id),
-				slog.String("method", r.Method),
+				slog.String("method", shownMethod(r.Method)),
 				slog.String("route", route), // not the path: whatever was typed there is not ours to keep
 				slog.Int("status", x.status),
 				slog.Float64("took_ms", float64(time.Since(start).Microseconds())/1000),
@@ -130,6 +132,15 @@ func (s *server) serve(route string, handle func(*exchange)) http.HandlerFunc {
 		}()
 		handle(x)
 	}
+}
+
+// shownMethod is what the log may repeat of a method, which a client makes up as it likes.
+func shownMethod(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return m
+	}
+	return "(other)"
 }
 
 // send writes one answer.
@@ -194,7 +205,7 @@ func (x *exchange) read(c *policy.Caller, act string, v any, want string) bool {
 
 // unreadable answers a body that is no request, with a row in the audit trail, and returns false.
 func (x *exchange) unreadable(c *policy.Caller, act string, e *selo.Error) bool {
-	x.fail(x.Broker.Refused(x.r.Context(), c, act, e, x.id))
+	x.fail(x.Broker.Refused(x.act, c, act, e, x.id))
 	return false
 }
 
@@ -244,7 +255,7 @@ func (s *server) openSession(x *exchange) {
 		}
 		*f.into = &text
 	}
-	opened, err := s.Broker.OpenSession(x.r.Context(), c, req)
+	opened, err := s.Broker.OpenSession(x.act, c, req)
 	if err != nil {
 		x.fail(err)
 		return
@@ -301,7 +312,7 @@ func (s *server) respond(x *exchange) {
 		x.unreadable(c, broker.ActRespond, &selo.Error{Reason: selo.ReasonRequestInvalid, Field: "body", Detail: "must be a JSON object with " + want})
 		return
 	}
-	granted, err := s.Broker.Decide(x.r.Context(), c, x.r.PathValue("id"), *body.SignedResponse, x.id)
+	granted, err := s.Broker.Decide(x.act, c, x.r.PathValue("id"), *body.SignedResponse, x.id)
 	if err != nil {
 		x.fail(err)
 		return
@@ -315,7 +326,7 @@ func (s *server) session(x *exchange) {
 	if c == nil {
 		return
 	}
-	n, err := s.Broker.Session(x.r.Context(), c, x.r.PathValue("id"), x.id)
+	n, err := s.Broker.Session(x.act, c, x.r.PathValue("id"), x.id)
 	if err != nil {
 		x.fail(err)
 		return

@@ -3,7 +3,10 @@ package api_test
 import (
 	"context"
 	"database/sql"
+	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -80,5 +83,42 @@ func TestEveryRefusalLeavesARow(t *testing.T) {
 	}
 	if after, _ := lastRow(t, db); after != before {
 		t.Error("a row for nobody")
+	}
+}
+
+// Bug: net/http ends a request's context when its body breaks off or its client leaves, and with it the
+// record of the refusal.
+func TestRefusalIsRecordedWhenTheClientLeaves(t *testing.T) {
+	h := newHouse(t, settings{})
+	db, err := sql.Open("sqlite", "file:"+h.path+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	server := httptest.NewServer(h.handler)
+	defer server.Close()
+	for _, tc := range []struct{ request, status, reasons string }{
+		{"POST /v1/sessions HTTP/1.1\r\nContent-Length: 500\r\n", "400", "request_invalid"},
+		{"GET /v1/sessions/none HTTP/1.1\r\n", "404", "session_unknown"},
+	} {
+		before, _ := lastRow(t, db)
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write([]byte(tc.request + "Host: selo\r\nAuthorization: " + h.credential("backend") + "\r\n\r\n{")); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		reply, err := io.ReadAll(conn)
+		if err != nil || !strings.HasPrefix(string(reply), "HTTP/1.1 "+tc.status) {
+			t.Errorf("%q: %v", reply, err)
+		}
+		_ = conn.Close()
+		if after, row := lastRow(t, db); after != before+1 || row[2] != tc.reasons {
+			t.Errorf("%d new rows, the last %v", after-before, row)
+		}
 	}
 }

@@ -12,8 +12,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/selo-id/selo"
 	"github.com/selo-id/selo/internal/keyring"
@@ -145,6 +148,9 @@ func Check(cfg Config) error {
 	if cfg.Issuer == "" {
 		bad("issuer: is required; it is the iss of receipts")
 	}
+	if len(cfg.Issuer) > 255 || !utf8.ValidString(cfg.Issuer) || strings.ContainsFunc(cfg.Issuer, unicode.IsControl) {
+		bad("issuer: must be at most 255 bytes of UTF-8 without control characters")
+	}
 	if cfg.RespondWithin < time.Minute || cfg.RespondWithin > MaxRespondWithin {
 		bad("respond_within: must be between 1m and %v", MaxRespondWithin)
 	}
@@ -180,10 +186,10 @@ func (cfg Config) checkApp(app App) (errs []error) {
 		bad("purposes: at least one is required")
 	}
 	reach := selo.AssuranceUnset
-	for _, name := range app.Products {
+	for i, name := range app.Products {
 		p, err := selo.LookupProfile(name)
 		if err != nil {
-			bad("products: %q is not known", name)
+			bad("products[%d]: %v", i, err)
 			continue
 		}
 		reach = max(reach, p.Assurance)

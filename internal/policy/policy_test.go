@@ -324,7 +324,7 @@ func TestNewReportsEveryMistake(t *testing.T) {
 				`app "B": name must be`, `app "B": issuer must be`, `app "B": reading jwks_file`, `app "bank": jwks_url must be https`,
 				`service "x y": name must be`, `service "backend": there is no app "nope"`, `service "backend": has the API key of service "x y"`,
 				`service "backend": key_sha256 must be the 32 bytes`, `service "backend": there are two of this name`,
-				`service "none": scopes must name`, `service "many": scope "admin" is unknown`, `service "many": scope "sessions:read" is there twice`,
+				`service "none": scopes must name`, `service "many": scopes[0] is unknown`, `service "many": scopes[2] is there twice`,
 			},
 		},
 	} {

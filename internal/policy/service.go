@@ -135,9 +135,9 @@ func checkService(s Service, apps map[string]*app) (service, []error) {
 	for i, scope := range s.Scopes {
 		switch {
 		case scope != ScopeSessionsOpen && scope != ScopeSessionsRead:
-			wrong("scope %q is unknown; there are %s and %s", scope, ScopeSessionsOpen, ScopeSessionsRead)
+			wrong("scopes[%d] is unknown; there are %s and %s", i, ScopeSessionsOpen, ScopeSessionsRead)
 		case slices.Contains(s.Scopes[:i], scope):
-			wrong("scope %q is there twice", scope)
+			wrong("scopes[%d] is there twice", i)
 		}
 	}
 	out.caller.Kind = KindService

@@ -41,7 +41,7 @@ func TestPragmas(t *testing.T) {
 			}
 			for i, c := range open {
 				for pragma, want := range map[string]string{
-					"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "10000", "query_only": pool.queryOnly,
+					"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "7000", "query_only": pool.queryOnly,
 				} {
 					var got string
 					if err := c.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got); err != nil {

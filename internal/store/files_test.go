@@ -170,3 +170,28 @@ func TestGarbageIsLeftAlone(t *testing.T) {
 		_ = s.Close()
 	}
 }
+
+// Bug: a database that was removed while in use was said to be ready, and forgot all used ids with the process.
+func TestRemovedDatabaseIsNotReady(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "selo.db")
+	s, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	if err := s.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path, path+".elsewhere"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Ready(t.Context()); transcript.Error(err) == nil {
+		t.Error("ready without its file")
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Ready(t.Context()); transcript.Error(err) == nil {
+		t.Error("ready with another file in its place")
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -18,6 +19,9 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
+// actTimeout bounds one act, waiting for its turn included.
+const actTimeout = 8 * time.Second
+
 // readers bounds the connections that only read; SQLite has one writer at a time.
 const readers = 4
 
@@ -25,6 +29,9 @@ const readers = 4
 type Store struct {
 	write *sql.DB // one connection, so that writers queue here and not in SQLite's busy loop
 	read  *sql.DB
+
+	path   string
+	opened os.FileInfo // what was at path then
 }
 
 // Open opens the SQLite database at path, creating it with mode 0600 if there is none, and brings its
@@ -63,12 +70,16 @@ func openDriver(ctx context.Context, driver, path string) (_ *Store, err error) 
 	if err := s.migrate(ctx); err != nil {
 		return nil, fmt.Errorf("opening store: %w", err)
 	}
+	s.path = path
+	if s.opened, err = os.Stat(path); err != nil {
+		return nil, fmt.Errorf("opening store: %w", err)
+	}
 	return s, nil
 }
 
 // dsn carries every pragma, because a pragma run on one pooled connection says nothing about the others.
 func dsn(path, more string) string {
-	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: "_pragma=busy_timeout(10000)" +
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: "_pragma=busy_timeout(7000)" +
 		"&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&" + more}
 	return u.String()
 }
@@ -112,8 +123,13 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-// Ready reports whether the database answers and can be written to, by writing.
+// Ready reports whether the database answers and can be written to, by writing, and is still the file that was
+// opened: what goes into a file that was removed is gone with the process.
 func (s *Store) Ready(ctx context.Context) error {
+	now, err := os.Stat(s.path)
+	if err != nil || !os.SameFile(now, s.opened) {
+		return errors.New("the database file was removed or replaced while in use")
+	}
 	return s.act(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO heartbeat (id, count) VALUES (1, 1) ON CONFLICT DO UPDATE SET count = count + 1`)
 		return err
@@ -123,6 +139,8 @@ func (s *Store) Ready(ctx context.Context) error {
 // act runs one act in one transaction, which BEGIN IMMEDIATE makes the only writer from its first
 // statement on: what it reads stays true until it commits.
 func (s *Store) act(ctx context.Context, do func(*sql.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, actTimeout)
+	defer cancel()
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("beginning: %w", err)
