@@ -134,10 +134,7 @@ func reopen(t testing.TB, path string) (tested, func()) {
 // killed at any moment. Whatever they had promised is there, and no id is ever granted twice.
 func TestKilledAtAnyTime(t *testing.T) {
 	t.Parallel()
-	rounds := 25
-	if testing.Short() {
-		rounds = 5
-	}
+	const rounds = 25
 	dir := fastDir(t)
 	grantedTo := map[string]string{} // id to session, as promised
 	for round := range rounds {
