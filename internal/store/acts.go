@@ -34,84 +34,6 @@ func (s *Store) RegisterPepper(ctx context.Context, version int, fingerprint []b
 	})
 }
 
-// Open records a new session and supersedes the subject's earlier open session of the same app for the same
-// product. A subject over its limit in the app gets a *LimitError and an audit row, and no session.
-func (s *Store) Open(ctx context.Context, act OpenAct) error {
-	if !slices.ContainsFunc(act.Subjects, func(b []byte) bool { return bytes.Equal(b, act.Session.Person.Subject) }) {
-		return errors.New("opening a session: its own subject is not among the subjects; it would have no limit")
-	}
-	var limited *LimitError
-	err := s.act(ctx, func(tx *sql.Tx) error {
-		n := act.Session
-		subjects, args := inClause(act.Subjects)
-		var err error
-		if limited, err = overLimit(ctx, tx, act); err != nil {
-			return err
-		}
-		if limited != nil {
-			row := act.Audit
-			row.Outcome, row.Reasons, row.SessionID = "refused", []selo.Reason{selo.ReasonRateLimited}, ""
-			return insertAudit(ctx, tx, row)
-		}
-
-		earlier, err := scanSessions(tx.QueryContext(ctx, selectSession+` WHERE subject IN `+subjects+
-			` AND app = ? AND product = ? AND state = 'open'`, append(args, n.App, n.Product)...))
-		if err != nil {
-			return fmt.Errorf("finding earlier sessions: %w", err)
-		}
-		for _, e := range earlier {
-			if err := end(ctx, tx, e, supersedeOrExpire(e, n.OpenedAt), n.OpenedAt, act.Audit); err != nil {
-				return err
-			}
-		}
-
-		if _, err := tx.ExecContext(ctx, `INSERT INTO sessions (id, app, product, purpose, environment, service,
-			subject_issuer, subject, subject_sealed, cpf, pepper_version, assurance, opened_at, token_expires_at,
-			respond_by, max_attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			n.ID, n.App, n.Product, n.Purpose, string(n.Environment), n.Service,
-			n.Person.SubjectIssuer, n.Person.Subject, n.SubjectSealed, n.Person.CPF, n.Person.PepperVersion,
-			n.Assurance.String(), n.OpenedAt.UnixMicro(), n.TokenExpiresAt.UnixMicro(), n.RespondBy.UnixMicro(),
-			n.MaxAttempts); err != nil {
-			return fmt.Errorf("inserting session: %w", err)
-		}
-		for _, role := range slices.Sorted(maps.Keys(n.Keys)) {
-			if _, err := tx.ExecContext(ctx, `INSERT INTO session_keys (session_id, role, client_id) VALUES (?, ?, ?)`,
-				n.ID, role, n.Keys[role]); err != nil {
-				return fmt.Errorf("inserting session key: %w", err)
-			}
-		}
-		row := act.Audit
-		row.Outcome, row.SessionID, row.Keys = "opened", n.ID, n.Keys
-		return insertAudit(ctx, tx, row)
-	})
-	if err == nil && limited != nil {
-		return limited
-	}
-	return err
-}
-
-// overLimit counts the sessions that the subject opened in the app and the window. It returns when the oldest of them
-// leaves it.
-func overLimit(ctx context.Context, tx *sql.Tx, act OpenAct) (*LimitError, error) {
-	subjects, args := inClause(act.Subjects)
-	since := act.Session.OpenedAt.Add(-act.Limit.Window)
-	// The newest N in the window: with N of them, room comes when the oldest of those leaves.
-	var count int
-	var oldest sql.NullInt64
-	if err := tx.QueryRowContext(ctx, `SELECT count(*), min(opened_at) FROM (SELECT opened_at FROM sessions WHERE subject IN `+
-		subjects+` AND app = ? AND opened_at > ? ORDER BY opened_at DESC LIMIT ?)`,
-		append(args, act.Session.App, since.UnixMicro(), act.Limit.Sessions)...).Scan(&count, &oldest); err != nil {
-		return nil, fmt.Errorf("counting sessions: %w", err)
-	}
-	switch {
-	case count < act.Limit.Sessions:
-		return nil, nil
-	case count == 0: // a limit of none
-		return &LimitError{RetryAfter: act.Limit.Window}, nil
-	}
-	return &LimitError{RetryAfter: fromMicro(oldest).Sub(since)}, nil
-}
-
 func supersedeOrExpire(s *Session, now time.Time) State {
 	if now.Before(s.RespondBy) {
 		return StateSuperseded
@@ -183,12 +105,13 @@ func (s *Store) Decide(ctx context.Context, act DecideAct) (*Decided, error) {
 		if !act.valid() {
 			return fmt.Errorf("deciding %s: outcome %q with reasons %q is not a decision", n.ID, act.Outcome, act.Reasons)
 		}
-		to := act.Outcome
+		to, consumed := act.Outcome, false
 		if to == StateGranted || to == StateDenied {
 			used, err := consume(ctx, tx, act)
 			if err != nil {
 				return err
 			}
+			consumed = !used
 			if used {
 				to = StateOpen
 				d.Reasons = append(d.Reasons, selo.ReasonReplayed)
@@ -220,7 +143,13 @@ func (s *Store) Decide(ctx context.Context, act DecideAct) (*Decided, error) {
 			return fmt.Errorf("updating session: %w", err)
 		}
 		row.Reasons = d.Reasons
-		return insertAudit(ctx, tx, row)
+		if err := insertAudit(ctx, tx, row); err != nil {
+			return err
+		}
+		if !consumed {
+			return nil
+		}
+		return earlierEvents(ctx, tx, n, act)
 	})
 	if err != nil {
 		return nil, err
@@ -291,11 +220,11 @@ func insertAudit(ctx context.Context, tx *sql.Tx, a Audit) error {
 		keys = append(keys, role+"="+a.Keys[role])
 	}
 	if _, err := tx.ExecContext(ctx, `INSERT INTO audit (at, act, outcome, reasons, session_id, caller_kind, service, app,
-		product, purpose, subject_issuer, subject, cpf, pepper_version, client_ids, request_id)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		product, purpose, subject_issuer, subject, cpf, pepper_version, client_ids, request_id, note)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		a.At.UnixMicro(), a.Act, a.Outcome, joinReasons(a.Reasons), a.SessionID, a.CallerKind, a.Service, a.App,
 		a.Product, a.Purpose, a.Person.SubjectIssuer, orEmpty(a.Person.Subject), orEmpty(a.Person.CPF),
-		a.Person.PepperVersion, strings.Join(keys, " "), a.RequestID); err != nil {
+		a.Person.PepperVersion, strings.Join(keys, " "), a.RequestID, a.Note); err != nil {
 		return fmt.Errorf("inserting audit row: %w", err)
 	}
 	return nil

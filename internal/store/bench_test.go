@@ -11,7 +11,7 @@ import (
 
 // BenchmarkJourney/selo opens a session and has it granted, two durable transactions of some seven rows.
 // BenchmarkJourney/floor is what the disk asks for one: a transaction of one bare row in the same kind of
-// database. The journey cannot take less than two floors.
+// database. The journey cannot take less than two floors, nor can a session that is reserved first; an event takes one.
 func BenchmarkJourney(b *testing.B) {
 	b.Run("floor", func(b *testing.B) {
 		s := openBench(b)
@@ -33,6 +33,39 @@ func BenchmarkJourney(b *testing.B) {
 			i++
 		}
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "journeys/s")
+	})
+	b.Run("reserved", func(b *testing.B) { // two transactions
+		s := openBench(b)
+		i := 0
+		for b.Loop() {
+			id := fmt.Sprint("ses-", i)
+			act := opening(id, fmt.Sprint("subject ", i%1000), limited(1<<30, time.Hour), repeatable(id))
+			err := s.Reserve(b.Context(), act)
+			if err == nil {
+				err = s.OpenReserved(b.Context(), finishedAt(act, noon))
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+			i++
+		}
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "sessions/s")
+	})
+	b.Run("event", func(b *testing.B) { // one transaction: two ids, of which one is a session's
+		s := openBench(b)
+		for i := range 100 {
+			journey(b.Context(), b, s, i)
+		}
+		i := 0
+		for b.Loop() {
+			id := fmt.Sprint("ses-", i%100)
+			got, err := s.RecordEvent(b.Context(), happening(fmt.Sprint("evt-", i), VerdictApproved, id, fmt.Sprint("other-", i)))
+			if err != nil || !got.New || len(got.Sessions) != 1 {
+				b.Fatal(got, err)
+			}
+			i++
+		}
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 	})
 	b.Run("parallel", func(b *testing.B) {
 		s := openBench(b)

@@ -152,12 +152,16 @@ func playLoad(p part) error {
 		go func() {
 			for i := 0; ; i++ {
 				session, who, id := fmt.Sprintf("%s-%d-%d", p.Name, g, i), fmt.Sprint(p.Name, g), fmt.Sprintf("%s id-%d", p.IDs, i/2)
-				err := s.Open(context.Background(), opening(session, who, maxAttempts(2)))
-				if err != nil {
+				if err := loadOpen(s, i, opening(session, who, maxAttempts(2), repeatable(session), withToken)); err != nil {
 					failed <- err
 					return
 				}
 				say("opened %s", session)
+				if _, err := s.RecordEvent(context.Background(), happening(session, VerdictRefused, id)); err != nil {
+					failed <- err
+					return
+				}
+				say("recorded %s", hashed(session))
 				for _, act := range []DecideAct{deciding(session, StateOpen), deciding(session, StateGranted, id, "of "+session)} {
 					d, err := s.Decide(context.Background(), act)
 					if err != nil {
@@ -172,6 +176,25 @@ func playLoad(p part) error {
 		}()
 	}
 	return <-failed
+}
+
+// loadOpen opens a session in one of several ways.
+func loadOpen(s *Store, i int, act OpenAct) error {
+	ctx := context.Background()
+	if i%3 == 0 {
+		return s.Open(ctx, act)
+	}
+	if i%3 == 1 { // a first try fails
+		failed := act
+		failed.Session.ID += " failed"
+		if err := errors.Join(s.Reserve(ctx, failed), s.Release(ctx, failed.Session.ID, releasing(failed))); err != nil {
+			return err
+		}
+	}
+	if err := s.Reserve(ctx, act); err != nil {
+		return err
+	}
+	return s.OpenReserved(ctx, act)
 }
 
 // killAfter runs a child, kills it when it has said so many lines, and returns all that it said.

@@ -178,6 +178,9 @@ func everythingAtOnce(s tested) {
 			}
 			return
 		}
+		if err := s.arrive(id, who, i); transcript.Error(err) != nil {
+			s.t.Error(err)
+		}
 		outcome := []State{StateGranted, StateDenied, StateOpen}[i%3]
 		for range 2 {
 			s.raceDecide(deciding(id, outcome, fmt.Sprint("id-", i%7), fmt.Sprint("id-", i)))
@@ -191,7 +194,30 @@ func everythingAtOnce(s tested) {
 			s.t.Error(err)
 		}
 	})
+	s.sweep(noon.Add(time.Hour))
 	if got := s.rows(`SELECT count || '' FROM unauthenticated_refusals`); len(got) != 1 {
 		s.t.Errorf("counts %q, want one row", got)
 	}
+}
+
+// arrive does what else happens beside an opening: of a thing that others do at the same moment, each part may be
+// answered in more than one way.
+func (s tested) arrive(id, who string, i int) error {
+	ctx := s.t.Context()
+	act := opening("res-"+id, who, forProduct(faceAuthentication), limited(20, time.Hour), repeatable(fmt.Sprint("key ", i%9)))
+	var limited *LimitError
+	var again *RepeatedError
+	switch err := s.Reserve(ctx, act); {
+	case errors.As(err, &limited) || errors.As(err, &again) || errors.Is(err, ErrRepeatRunning):
+	case err != nil:
+		return err
+	case i%4 == 0:
+		return s.Release(ctx, act.Session.ID, releasing(act))
+	case i%4 != 1:
+		if err := s.OpenReserved(ctx, finishedAt(act, noon.Add(time.Second))); err != nil {
+			return err
+		}
+	}
+	_, err := s.RecordEvent(ctx, happening(fmt.Sprint("evt-", i%11), []Verdict{VerdictRefused, VerdictApproved, VerdictNone}[i%3], fmt.Sprint("id-", i%7)))
+	return errors.Join(err, s.Sweep(ctx, noon.Add(30*time.Minute)))
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -216,8 +217,15 @@ func TestDatabaseFull(t *testing.T) {
 		_, err := s.Decide(t.Context(), deciding(id(i), StateGranted, id(i), id(i)+"'", id(i)+"''"))
 		return err
 	})
+	reserved := untilFull(func(i int) error { return s.Reserve(t.Context(), opening("res-"+id(i), id(i), repeatable(id(i)))) })
+	recorded := untilFull(func(i int) error {
+		_, err := s.RecordEvent(t.Context(), happening(id(i), VerdictRefused, id(granted), id(i)))
+		return err
+	})
 	s.expectConsistent()
 	s.rows(`PRAGMA max_page_count=4294967294`)
+	s.reserve(opening("res-"+id(reserved), id(reserved), repeatable(id(reserved))))
+	s.record(happening(id(recorded), VerdictRefused, id(granted), id(recorded)), true, false)
 	s.open(opening(id(opened), id(opened)))
 	s.expectDecided(s.decide(deciding(id(granted), StateGranted, id(granted), id(granted)+"'", id(granted)+"''")), StateGranted, 0)
 	s.expectConsistent()
@@ -270,19 +278,65 @@ func TestTwoStores(t *testing.T) {
 	s.expectOneGrant("one id", decided, selo.ReasonReplayed)
 }
 
+// The same for one request sent to all of them, one event, and the last places of a limit.
+func TestTwoStoresShareRepeatsAndEvents(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	stores := make([]*Store, 3)
+	for i := range stores {
+		stores[i] = openSQLite(t, path)
+	}
+	s := tested{t, stores[0]}
+	s.registerPeppers()
+	errs, events := make([]error, racers), make([]*Recorded, racers)
+	race(func(i int) {
+		errs[i] = stores[i%3].Open(t.Context(), opening(fmt.Sprint("ses-", i), "ana", repeatable("k"), withToken))
+		var err error
+		if events[i], err = stores[i%3].RecordEvent(t.Context(), happening(plantedEventID, VerdictRefused, "id-1")); transcript.Error(err) != nil {
+			t.Error(err)
+		}
+		var limit *LimitError
+		if err := stores[i%3].Reserve(t.Context(), opening(fmt.Sprint("res-", i), "bruno", limited(5, time.Hour))); err != nil && !errors.As(transcript.Error(err), &limit) {
+			t.Error(err)
+		}
+	})
+	s.expectOneOpen(errs)
+	s.expectOneNew(events)
+	if n := s.count("reservations"); n != 5 {
+		t.Errorf("%d reservations, want 5", n)
+	}
+	race(func(i int) {
+		if err := stores[i%3].Sweep(t.Context(), noon.Add(time.Hour)); transcript.Error(err) != nil {
+			t.Error(err)
+		}
+	})
+	for i := range stores {
+		tested{t, stores[i]}.expectPassing("key " + s.rows(`SELECT id FROM sessions`)[0])
+		tested{t, stores[i]}.expectConsistent()
+	}
+}
+
 // An act under a context that has ended does nothing, and says why.
 func TestContextEnded(t *testing.T) {
 	t.Parallel()
 	s := tested{t, openSQLite(t, newPath(t))}
 	s.registerPeppers()
 	s.open(opening("ses-1", "ana"))
+	reserved := opening("ses-reserved", "ana")
+	s.reserve(reserved)
 	before := dump(t, s.write)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, decided := s.Decide(ctx, deciding("ses-1", StateGranted, "id"))
 	_, read := s.Session(ctx, "ses-1", noon)
+	_, recorded := s.RecordEvent(ctx, happening("evt-1", VerdictNone, "id"))
 	for act, err := range map[string]error{
 		"Open":                 s.Open(ctx, opening("ses-2", "ana")),
+		"Reserve":              s.Reserve(ctx, opening("ses-3", "ana", repeatable("k"))),
+		"OpenReserved":         s.OpenReserved(ctx, reserved),
+		"Release":              s.Release(ctx, "ses-reserved", releasing(reserved)),
+		"Sweep":                s.Sweep(ctx, noon.Add(1000*time.Hour)),
+		"RecordEvent":          recorded,
 		"Decide":               decided,
 		"Session":              read,
 		"Record":               s.Record(ctx, opening("", "ana").Audit),

@@ -2,17 +2,21 @@ package store
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"database/sql"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/pressly/goose/v3"
 
+	"github.com/selo-id/selo"
 	"github.com/selo-id/selo/internal/transcript"
 )
 
@@ -95,25 +99,7 @@ func TestOldVersionsMigrate(t *testing.T) {
 	}
 	for version := range int64(len(names)) { // 0 has no table but goose's own
 		path := newPath(t)
-		db, err := sql.Open("sqlite", dsn(path, "_txlock=immediate"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := goose.NewProvider(goose.DialectSQLite3, db, files)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, _, err := p.GetVersions(t.Context()); err != nil { // makes goose's table
-			t.Fatal(err)
-		}
-		if version > 0 {
-			if _, err := p.UpTo(t.Context(), version); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		makeVersion(t, path, version)
 		s := tested{t, openSQLite(t, path)}
 		if diff := cmp.Diff(want, s.rows(schemaQuery)); diff != "" {
 			t.Errorf("from version %d (-new +migrated):\n%s", version, diff)
@@ -122,6 +108,84 @@ func TestOldVersionsMigrate(t *testing.T) {
 		s.open(opening("ses-1", "ana"))
 		s.expectConsistent()
 	}
+}
+
+// makeVersion makes a database of an earlier version, with what the statements write.
+func makeVersion(t *testing.T, path string, version int64, statements ...string) {
+	t.Helper()
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", dsn(path, "_txlock=immediate"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := p.GetVersions(t.Context()); err != nil { // makes goose's table
+		t.Fatal(err)
+	}
+	if version > 0 {
+		if _, err := p.UpTo(t.Context(), version); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, statement := range statements {
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What version 1 stored is there after the migration, with the defaults of what it did not know, and works on.
+func TestRowsMigrate(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	hash := sha256.Sum256([]byte(plantedID))
+	session := func(id, subject, rest string) string {
+		return fmt.Sprintf(`INSERT INTO sessions VALUES ('%s', 'app', '%s', 'login', 'sandbox', '', 'https://id.example', x'%x', x'02', x'03', 1,
+			'presence', %d, %d, %d, 3, 0, %s)`, id, faceLiveness, pseudonym(1, "subject", subject), noon.UnixMicro(), noon.Add(5*time.Minute).UnixMicro(), noon.Add(10*time.Minute).UnixMicro(), rest)
+	}
+	row := func(session, outcome string) string {
+		return fmt.Sprintf(`INSERT INTO audit (at, act, outcome, reasons, session_id, caller_kind, service, app, product, purpose, subject_issuer, subject, cpf,
+			pepper_version, client_ids, request_id) VALUES (%d, 'open', '%s', '', '%s', 'user', '', 'app', '', '', '', x'', x'', 1, '', 'req')`, noon.UnixMicro(), outcome, session)
+	}
+	makeVersion(t, path, 1,
+		fmt.Sprintf(`INSERT INTO peppers VALUES (1, x'%x')`, pseudonym(1, "fingerprint", "")),
+		session("ses-open", "ana", `'open', NULL, '', '', ''`), session("ses-granted", "bruno", `'granted', 5, '', 'presence', 'rct'`),
+		`INSERT INTO session_keys VALUES ('ses-open', 'mobile', 'client-1'), ('ses-granted', 'mobile', 'client-1')`,
+		fmt.Sprintf(`INSERT INTO consumed_ids VALUES ('caf', 'sandbox', 'requestId', x'%x', 'ses-granted', 5)`, hash),
+		row("ses-open", "opened"), row("ses-granted", "opened"), row("ses-granted", "granted"),
+	)
+	s := tested{t, openSQLite(t, path)}
+	s.registerPeppers()
+	s.expectStates(map[string]State{"ses-open": StateOpen, "ses-granted": StateGranted})
+	for what, want := range map[string]int{"sessions WHERE policy_id = ''": 2, "audit WHERE note = ''": 3, "consumed_ids": 1, "session_keys": 2} {
+		if n := s.count(what); n != want {
+			t.Errorf("%d %s, want %d", n, what, want)
+		}
+	}
+	got := s.session("ses-granted", noon)
+	if got.PolicyID != "" || got.ReceiptID != "rct" || got.Proved != selo.AssurancePresence || got.Keys["mobile"] != "client-1" || !got.OpenedAt.Equal(noon) {
+		t.Errorf("a session of version 1: %+v", got)
+	}
+	s.expectConsistent()
+	s.expectRefused(`UPDATE sessions SET policy_id = 'x' WHERE id = 'ses-granted'`, "has ended does not change")
+	s.expectRefused(`UPDATE audit SET note = 'x'`, "never changed")
+	// An event finds the old session, and the limit counts it.
+	s.record(happening("evt-1", VerdictRefused, plantedID), true, true, "ses-granted")
+	s.expectLimit(s.Reserve(t.Context(), opening("ses-x", "bruno", limited(1, time.Hour))), time.Hour)
+	act := opening("ses-new", "ana", repeatable("k"))
+	s.reserve(act)
+	s.openReserved(finishedAt(act, noon))
+	s.expectStates(map[string]State{"ses-open": StateSuperseded, "ses-granted": StateGranted, "ses-new": StateOpen})
+	s.expectConsistent()
 }
 
 // What is not a database is refused with an error that says so, and is left as it was.

@@ -63,6 +63,9 @@ func opening(id, who string, changes ...func(*OpenAct)) OpenAct {
 	for _, change := range changes {
 		change(&act)
 	}
+	if len(act.Repeats) > 0 {
+		act.RepeatUntil = act.Session.OpenedAt.Add(24 * time.Hour)
+	}
 	return act
 }
 
@@ -249,7 +252,7 @@ var consistency = []struct{ promise, faults string }{
 	{"every ended session has one audit row of its end", `SELECT id FROM sessions WHERE state <> 'open' AND
 		(SELECT count(*) FROM audit WHERE session_id = sessions.id AND outcome = sessions.state AND act <> 'read') <> 1`},
 	{"no session has an audit row of an end it did not come to", `SELECT session_id FROM audit JOIN sessions ON sessions.id = session_id
-		WHERE outcome NOT IN ('opened', 'refused', state)`},
+		WHERE outcome NOT IN ('opened', 'refused', 'minting', 'repeated', 'evidence', 'contradicts', state)`},
 	{"every granted session used ids up, and has a receipt and an assurance", `SELECT id FROM sessions WHERE state = 'granted' AND
 		(receipt_id = '' OR proved = '' OR id NOT IN (SELECT session_id FROM consumed_ids))`},
 	{"a session that was not decided used nothing up", `SELECT session_id FROM consumed_ids JOIN sessions ON sessions.id = session_id
@@ -260,6 +263,26 @@ var consistency = []struct{ promise, faults string }{
 		AND act = 'respond' AND reasons <> '' AND reasons NOT LIKE '%session_not_open%' AND (outcome = 'refused' OR reasons LIKE '%too_many_attempts%'))`},
 	{"no session has more attempts than it may", `SELECT id FROM sessions WHERE attempts > max_attempts`},
 	{"a subject has one open session for a product of an app", `SELECT max(id) FROM sessions WHERE state = 'open' GROUP BY subject, app, product HAVING count(*) > 1`},
+
+	{"a sealed token is of an open session", `SELECT session_id FROM session_tokens WHERE session_id NOT IN (SELECT id FROM sessions WHERE state = 'open')`},
+	{"what is reserved is no session yet", `SELECT session_id FROM reservations WHERE session_id IN (SELECT id FROM sessions)`},
+	{"every reservation has one audit row of it", `SELECT session_id FROM reservations WHERE
+		(SELECT count(*) FROM audit WHERE session_id = reservations.session_id AND act = 'open' AND outcome = 'minting') <> 1`},
+	{"what was released is no reservation and no session", `SELECT session_id FROM audit WHERE act = 'open' AND outcome = 'refused' AND session_id IN
+		(SELECT session_id FROM reservations UNION SELECT id FROM sessions UNION SELECT session_id FROM idempotency)`},
+	{"a key is of a session, of a reservation, or of one that was swept", `SELECT session_id FROM idempotency WHERE session_id NOT IN
+		(SELECT id FROM sessions UNION SELECT session_id FROM reservations UNION SELECT session_id FROM audit WHERE outcome = 'minting')`},
+	{"a session has one key", `SELECT session_id FROM idempotency GROUP BY session_id HAVING count(*) > 1`},
+	{"every repeat in the trail is of a session", `SELECT session_id FROM audit WHERE outcome = 'repeated' AND session_id NOT IN (SELECT id FROM sessions)`},
+	{"every event about an id that a session used is in its trail, and as a contradiction when it was granted and the event refuses",
+		`SELECT c.session_id FROM webhook_event_ids i JOIN consumed_ids c USING (provider, environment, field, value)
+		JOIN webhook_events e USING (webhook, event) JOIN sessions s ON s.id = c.session_id WHERE NOT EXISTS (SELECT 1 FROM audit WHERE session_id = s.id
+		AND act = 'webhook' AND outcome = CASE WHEN s.state = 'granted' AND e.verdict = 'refused' THEN 'contradicts' ELSE 'evidence' END
+		AND note = 'webhook ' || e.webhook || ', event ' || e.type || CASE e.verdict WHEN '' THEN '' ELSE ', ' || e.verdict END)`},
+	{"what events say of a session is about an id that it used", `SELECT session_id FROM audit WHERE act = 'webhook' AND outcome IN ('evidence', 'contradicts')
+		AND session_id NOT IN (SELECT session_id FROM consumed_ids c JOIN webhook_event_ids i USING (provider, environment, field, value))`},
+	{"every event is in the trail", `SELECT webhook FROM webhook_events GROUP BY webhook HAVING count(*) >
+		(SELECT count(*) FROM audit WHERE act = 'webhook' AND outcome <> 'refused' AND note LIKE 'webhook ' || webhook || ', %')`},
 }
 
 func (s tested) expectConsistent() {

@@ -19,7 +19,10 @@ import (
 // it when it had said so. Then the act can be done, again or at last, and used ids stay used.
 func TestKilledAtEveryStep(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"open", "grant", "refuse, last attempt", "expire by reading"} {
+	for _, name := range []string{
+		"open", "grant", "refuse, last attempt", "expire by reading",
+		"reserve", "open reserved", "release", "repeat", "take over", "sweep", "event", "grant after events",
+	} {
 		sc := scenarios[slices.IndexFunc(scenarios, func(sc scenario) bool { return sc.name == name })]
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -166,6 +169,9 @@ func TestKilledAtAnyTime(t *testing.T) {
 			states[row] = true
 			_, id, _ := strings.Cut(row, " ")
 			states["opened "+id] = true
+		}
+		for _, event := range s.rows(`SELECT lower(hex(event)) FROM webhook_events`) {
+			states["recorded "+event] = true
 		}
 		var fresh []string
 		for _, line := range slices.Concat(said...) {

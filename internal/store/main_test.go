@@ -82,8 +82,10 @@ func TestFilesAreReadWhole(t *testing.T) {
 	path := newPath(t)
 	s := tested{t, openSQLite(t, path)}
 	s.registerPeppers()
-	s.open(opening("ses-in-clear", "ana"))
+	s.open(opening("ses-in-clear", "ana", repeatable("k"), withToken))
 	s.decide(deciding("ses-in-clear", StateGranted, plantedID))
+	s.record(happening(plantedEventID, VerdictRefused, plantedID), true, true, "ses-in-clear")
+	s.reserve(opening("res-in-clear", "ana", repeatable("k2")))
 	var all []byte
 	for _, name := range []string{path, path + "-wal"} {
 		b, err := os.ReadFile(name)
@@ -92,12 +94,15 @@ func TestFilesAreReadWhole(t *testing.T) {
 		}
 		all = append(all, b...)
 	}
-	for _, clear := range []string{"ses-in-clear", "https://id.example", faceLiveness, "rct_ses-in-clear"} {
+	for _, clear := range []string{"ses-in-clear", "https://id.example", faceLiveness, "rct_ses-in-clear", "res-in-clear",
+		"attempt.finished", string(opening("", "", repeatable("k")).Repeats[0].ID), string(sealedToken("ses-in-clear"))} {
 		if !bytes.Contains(all, []byte(clear)) {
 			t.Errorf("%q is not in the files, where it is stored in clear: wrong files, or not all of them", clear)
 		}
 	}
-	if bytes.Contains(all, []byte(plantedID)) {
-		t.Error("the value of a used id is in the files in clear")
+	for _, hidden := range []string{plantedID, plantedEventID, plantedKey, plantedToken} {
+		if bytes.Contains(all, []byte(hidden)) {
+			t.Errorf("%q is in the files in clear", hidden[:8])
+		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 const selectSession = `SELECT id, app, product, purpose, environment, service, subject_issuer, subject, subject_sealed,
 	cpf, pepper_version, assurance, opened_at, token_expires_at, respond_by, max_attempts, attempts, state, ended_at,
-	reasons, proved, receipt_id,
+	reasons, proved, receipt_id, policy_id,
 	(SELECT group_concat(role || '=' || client_id, ' ') FROM session_keys WHERE session_id = sessions.id)
 	FROM sessions`
 
@@ -32,7 +32,7 @@ func scanSessions(rows *sql.Rows, err error) (_ []*Session, failed error) {
 		if err := rows.Scan(&s.ID, &s.App, &s.Product, &s.Purpose, &s.Environment, &s.Service, &s.Person.SubjectIssuer,
 			&s.Person.Subject, &s.SubjectSealed, &s.Person.CPF, &s.Person.PepperVersion, &assurance, &opened,
 			&tokenExpires, &respond, &s.MaxAttempts, &s.Attempts, &s.State, &ended, &reasons, &proved, &s.ReceiptID,
-			&keys); err != nil {
+			&s.PolicyID, &keys); err != nil {
 			return nil, fmt.Errorf("reading session: %w", err)
 		}
 		if err := s.Assurance.UnmarshalText([]byte(assurance)); err != nil {

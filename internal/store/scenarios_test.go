@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,9 @@ type scenario struct {
 }
 
 // scenarios are the acts in the forms that write the most.
-var scenarios = []scenario{
+var scenarios = slices.Concat(journeyScenarios, openScenarios, eventScenarios)
+
+var journeyScenarios = []scenario{
 	{
 		name: "open",
 		setup: func(s tested) {
@@ -226,16 +229,17 @@ func (p prepared) expectAllOrNone(s tested, what string) (took bool) {
 	}
 }
 
-// dump returns every row of every table.
-func dump(t testing.TB, db *sql.DB) string {
+// dump returns every row of every table, but of some.
+func dump(t testing.TB, db *sql.DB, but ...string) string {
 	t.Helper()
+	s := tested{t, &Store{write: db}}
 	var all strings.Builder
-	for _, query := range []string{
-		`SELECT * FROM audit`, `SELECT * FROM consumed_ids`, `SELECT * FROM goose_db_version`, `SELECT * FROM peppers`,
-		`SELECT * FROM session_keys`, `SELECT * FROM sessions`, `SELECT * FROM unauthenticated_refusals`,
-	} {
-		fmt.Fprintln(&all, query)
-		dumpRows(t, db, query, &all)
+	for _, table := range s.rows(`SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name`) {
+		if slices.Contains(but, table) {
+			continue
+		}
+		fmt.Fprintln(&all, table)
+		dumpRows(t, db, `SELECT * FROM `+table, &all)
 	}
 	return all.String()
 }

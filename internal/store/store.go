@@ -47,6 +47,7 @@ type Session struct {
 	Person         Person
 	SubjectSealed  []byte
 	Assurance      selo.Assurance    // that the purpose requires
+	PolicyID       string            // the provider policy that must be run; "" for products without one
 	Keys           map[string]string // role to client ID
 	OpenedAt       time.Time
 	TokenExpiresAt time.Time
@@ -64,8 +65,8 @@ type Session struct {
 // Audit is one row of the trail: who did what to which session, and how it ended.
 type Audit struct {
 	At         time.Time
-	Act        string // open, supersede, respond, expire, read
-	Outcome    string // opened, refused, or the state that the session came to
+	Act        string // open, supersede, respond, expire, read, webhook
+	Outcome    string // minting, opened, repeated, refused, evidence, contradicts, or the state that the session came to
 	Reasons    []selo.Reason
 	SessionID  string
 	CallerKind string
@@ -76,6 +77,7 @@ type Audit struct {
 	Person     Person
 	Keys       map[string]string
 	RequestID  string
+	Note       string // what else is known, in words of ours
 }
 
 // Limit is how many sessions a subject may open in a sliding window. Zero sessions is none.
@@ -91,8 +93,28 @@ type OpenAct struct {
 	// among them: by these its earlier sessions are found.
 	Subjects [][]byte
 	Limit    Limit
-	Audit    Audit
+	// Repeats name a request that its caller may send again, under every live pepper: the first is recorded,
+	// by all it is found. Empty when the caller did not ask for that.
+	Repeats     []Repeat
+	RepeatUntil time.Time
+	// TokenSealed is a token that cannot be made again, for a repeat; it is kept while the session is open.
+	TokenSealed []byte
+	Audit       Audit
 }
+
+// Repeat is a request that may be sent again, as keyed hashes: of the caller with their key, and of what they
+// asked.
+type Repeat struct {
+	ID, Request []byte
+}
+
+// RepeatedError says that a request was sent before and has its session. The repeat is in the audit trail.
+type RepeatedError struct {
+	Session     *Session
+	TokenSealed []byte // of OpenAct, while the session is open
+}
+
+func (e *RepeatedError) Error() string { return "the request was sent before" }
 
 // DecideAct ends a session, or counts an attempt that did not.
 type DecideAct struct {
@@ -119,6 +141,12 @@ type Decided struct {
 var (
 	// ErrNotFound means that there is no such session.
 	ErrNotFound = errors.New("no such session")
+	// ErrRepeatConflict means that another request was sent under the same key. It is in the audit trail.
+	ErrRepeatConflict = errors.New("another request was sent under this key")
+	// ErrRepeatRunning means that the same request is being answered right now. It is in the audit trail.
+	ErrRepeatRunning = errors.New("the same request is being answered")
+	// ErrNotReserved means that a reservation is gone, and the session cannot be opened on it.
+	ErrNotReserved = errors.New("the reservation is gone")
 	// ErrPepperChanged means that a pepper version is in use with another pepper.
 	ErrPepperChanged = errors.New("another pepper was used under this version before; put that file back, or list this one under a higher version")
 )

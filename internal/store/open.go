@@ -1,0 +1,273 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/selo-id/selo"
+)
+
+// reservedFor is how long a reservation may take to become a session. One that is older is of a process that
+// died: a repeat of its request need not wait for it.
+const reservedFor = time.Minute
+
+// Open records a new session and supersedes the subject's earlier open session of the same app for the same
+// product. A subject over its limit in the app gets a *LimitError and an audit row, and no session. So does,
+// with a *RepeatedError, ErrRepeatConflict or ErrRepeatRunning, a request that was sent before.
+func (s *Store) Open(ctx context.Context, act OpenAct) error {
+	return s.open(ctx, act, func(ctx context.Context, tx *sql.Tx) error {
+		if err := insertRepeat(ctx, tx, act); err != nil {
+			return err
+		}
+		return insertSession(ctx, tx, act)
+	})
+}
+
+// Reserve is the first half of opening a session whose token somebody else makes, which takes time: the
+// session counts towards the limit from now on. It refuses as Open does. OpenReserved or Release must follow.
+func (s *Store) Reserve(ctx context.Context, act OpenAct) error {
+	return s.open(ctx, act, func(ctx context.Context, tx *sql.Tx) error {
+		n := act.Session
+		if _, err := tx.ExecContext(ctx, `INSERT INTO reservations (session_id, app, subject, opened_at, until) VALUES (?, ?, ?, ?, ?)`,
+			n.ID, n.App, n.Person.Subject, n.OpenedAt.UnixMicro(), n.OpenedAt.Add(max(act.Limit.Window, reservedFor)).UnixMicro()); err != nil {
+			return fmt.Errorf("inserting reservation: %w", err)
+		}
+		if err := insertRepeat(ctx, tx, act); err != nil {
+			return err
+		}
+		row := act.Audit
+		row.Outcome, row.SessionID, row.Keys = "minting", n.ID, n.Keys
+		return insertAudit(ctx, tx, row)
+	})
+}
+
+// OpenReserved is the second half: it turns the reservation into the session, or fails with ErrNotReserved.
+func (s *Store) OpenReserved(ctx context.Context, act OpenAct) error {
+	return s.act(ctx, func(tx *sql.Tx) error {
+		done, err := tx.ExecContext(ctx, `DELETE FROM reservations WHERE session_id = ?`, act.Session.ID)
+		if err != nil {
+			return fmt.Errorf("ending reservation: %w", err)
+		}
+		if n, err := done.RowsAffected(); err != nil || n != 1 {
+			return errors.Join(ErrNotReserved, err)
+		}
+		return insertSession(ctx, tx, act)
+	})
+}
+
+// Release gives a reservation up: no token came of it, and it counts no more. row says why.
+func (s *Store) Release(ctx context.Context, sessionID string, row Audit) error {
+	return s.act(ctx, func(tx *sql.Tx) error {
+		if err := release(ctx, tx, sessionID); err != nil {
+			return err
+		}
+		row.SessionID = sessionID
+		return insertAudit(ctx, tx, row)
+	})
+}
+
+func release(ctx context.Context, tx *sql.Tx, sessionID string) error {
+	for _, table := range []string{"reservations", "idempotency"} {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE session_id = ?`, sessionID); err != nil {
+			return fmt.Errorf("releasing reservation: %w", err)
+		}
+	}
+	return nil
+}
+
+// open runs the checks that come before any session, and then do.
+func (s *Store) open(ctx context.Context, act OpenAct, do func(context.Context, *sql.Tx) error) error {
+	if !slices.ContainsFunc(act.Subjects, func(b []byte) bool { return bytes.Equal(b, act.Session.Person.Subject) }) {
+		return errors.New("opening a session: its own subject is not among the subjects; it would have no limit")
+	}
+	var answer error // of an act that is done all the same: it is on the record
+	err := s.act(ctx, func(tx *sql.Tx) error {
+		row := act.Audit
+		repeated, err := sentBefore(ctx, tx, act)
+		if err != nil {
+			return err
+		}
+		if answer = repeated; answer != nil {
+			row.Outcome, row.SessionID = "refused", ""
+			row.Reasons = []selo.Reason{selo.ReasonIdempotencyConflict}
+			if again := (*RepeatedError)(nil); errors.As(answer, &again) {
+				row.Outcome, row.Reasons, row.SessionID, row.Keys = "repeated", nil, again.Session.ID, again.Session.Keys
+			}
+			return insertAudit(ctx, tx, row)
+		}
+		limited, err := overLimit(ctx, tx, act)
+		if err != nil {
+			return err
+		}
+		if limited != nil {
+			answer = limited
+			row.Outcome, row.Reasons, row.SessionID = "refused", []selo.Reason{selo.ReasonRateLimited}, ""
+			return insertAudit(ctx, tx, row)
+		}
+		return do(ctx, tx)
+	})
+	if err != nil {
+		return err
+	}
+	return answer
+}
+
+// sentBefore returns what became of the same request before, as an error, or nil.
+func sentBefore(ctx context.Context, tx *sql.Tx, act OpenAct) (answer, _ error) {
+	for _, r := range act.Repeats {
+		var request, sealed []byte
+		var id string
+		var until int64
+		err := tx.QueryRowContext(ctx, `SELECT request, session_id, until FROM idempotency WHERE id = ?`, r.ID).Scan(&request, &id, &until)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("looking up a repeat: %w", err)
+		case act.Session.OpenedAt.UnixMicro() >= until:
+			if _, err := tx.ExecContext(ctx, `DELETE FROM idempotency WHERE id = ?`, r.ID); err != nil {
+				return nil, fmt.Errorf("forgetting a repeat: %w", err)
+			}
+			continue
+		case !bytes.Equal(request, r.Request):
+			return ErrRepeatConflict, nil
+		}
+		found, err := oneSession(scanSessions(tx.QueryContext(ctx, selectSession+` WHERE id = ?`, id)))
+		if errors.Is(err, ErrNotFound) {
+			var since sql.NullInt64
+			if err := tx.QueryRowContext(ctx, `SELECT opened_at FROM reservations WHERE session_id = ?`, id).Scan(&since); err != nil && !errors.Is(err, sql.ErrNoRows) {
+				return nil, fmt.Errorf("looking up a reservation: %w", err)
+			}
+			if since.Valid && act.Session.OpenedAt.Sub(fromMicro(since)) < reservedFor {
+				return ErrRepeatRunning, nil
+			}
+			if err := release(ctx, tx, id); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if found.State == StateOpen && !act.Session.OpenedAt.Before(found.RespondBy) {
+			if err := end(ctx, tx, found, StateExpired, act.Session.OpenedAt, act.Audit); err != nil {
+				return nil, err
+			}
+		}
+		if err := tx.QueryRowContext(ctx, `SELECT sealed FROM session_tokens WHERE session_id = ?`, id).Scan(&sealed); err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return nil, fmt.Errorf("looking up a sealed token: %w", err)
+		}
+		return &RepeatedError{found, sealed}, nil
+	}
+	return nil, nil
+}
+
+func insertRepeat(ctx context.Context, tx *sql.Tx, act OpenAct) error {
+	if len(act.Repeats) == 0 {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, `INSERT INTO idempotency (id, request, session_id, until) VALUES (?, ?, ?, ?)`,
+		act.Repeats[0].ID, act.Repeats[0].Request, act.Session.ID, act.RepeatUntil.UnixMicro()); err != nil {
+		return fmt.Errorf("inserting repeat: %w", err)
+	}
+	return nil
+}
+
+// insertSession supersedes the earlier session and writes the new one with its audit rows.
+func insertSession(ctx context.Context, tx *sql.Tx, act OpenAct) error {
+	n := act.Session
+	subjects, args := inClause(act.Subjects)
+	earlier, err := scanSessions(tx.QueryContext(ctx, selectSession+` WHERE subject IN `+subjects+
+		` AND app = ? AND product = ? AND state = 'open'`, append(args, n.App, n.Product)...))
+	if err != nil {
+		return fmt.Errorf("finding earlier sessions: %w", err)
+	}
+	for _, e := range earlier {
+		if err := end(ctx, tx, e, supersedeOrExpire(e, act.Audit.At), act.Audit.At, act.Audit); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.ExecContext(ctx, `INSERT INTO sessions (id, app, product, purpose, environment, service,
+		subject_issuer, subject, subject_sealed, cpf, pepper_version, assurance, opened_at, token_expires_at,
+		respond_by, max_attempts, policy_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		n.ID, n.App, n.Product, n.Purpose, string(n.Environment), n.Service,
+		n.Person.SubjectIssuer, n.Person.Subject, n.SubjectSealed, n.Person.CPF, n.Person.PepperVersion,
+		n.Assurance.String(), n.OpenedAt.UnixMicro(), n.TokenExpiresAt.UnixMicro(), n.RespondBy.UnixMicro(),
+		n.MaxAttempts, n.PolicyID); err != nil {
+		return fmt.Errorf("inserting session: %w", err)
+	}
+	for _, role := range slices.Sorted(maps.Keys(n.Keys)) {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO session_keys (session_id, role, client_id) VALUES (?, ?, ?)`,
+			n.ID, role, n.Keys[role]); err != nil {
+			return fmt.Errorf("inserting session key: %w", err)
+		}
+	}
+	if len(act.TokenSealed) > 0 {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO session_tokens (session_id, sealed, until) VALUES (?, ?, ?)`,
+			n.ID, act.TokenSealed, n.RespondBy.UnixMicro()); err != nil {
+			return fmt.Errorf("inserting sealed token: %w", err)
+		}
+	}
+	row := act.Audit
+	row.Outcome, row.SessionID, row.Keys = "opened", n.ID, n.Keys
+	return insertAudit(ctx, tx, row)
+}
+
+// overLimit counts the sessions that the subject opened in the app and the window, and those that are being
+// opened. It returns when the oldest of them leaves it.
+func overLimit(ctx context.Context, tx *sql.Tx, act OpenAct) (*LimitError, error) {
+	subjects, args := inClause(act.Subjects)
+	since := act.Session.OpenedAt.Add(-act.Limit.Window)
+	of := append(args, act.Session.App, since.UnixMicro(), act.Limit.Sessions)
+	// The newest N in the window: with N of them, room comes when the oldest of those leaves.
+	const newest = `SELECT opened_at FROM (SELECT opened_at FROM `
+	where := ` WHERE subject IN ` + subjects + ` AND app = ? AND opened_at > ? ORDER BY opened_at DESC LIMIT ?)`
+	var count int
+	var oldest sql.NullInt64
+	if err := tx.QueryRowContext(ctx, `SELECT count(*), min(opened_at) FROM (`+newest+`sessions`+where+` UNION ALL `+newest+`reservations`+where+
+		` ORDER BY opened_at DESC LIMIT ?)`, slices.Concat(of, of, []any{act.Limit.Sessions})...).Scan(&count, &oldest); err != nil {
+		return nil, fmt.Errorf("counting sessions: %w", err)
+	}
+	switch {
+	case count < act.Limit.Sessions:
+		return nil, nil
+	case count == 0: // a limit of none
+		return &LimitError{RetryAfter: act.Limit.Window}, nil
+	}
+	return &LimitError{RetryAfter: fromMicro(oldest).Sub(since)}, nil
+}
+
+// Sweep forgets what is past its time: reservations that became nothing, requests that nobody repeats any more,
+// sealed tokens of sessions that nobody answered. These sessions are recorded as expired: a clock that goes back must
+// not find them open without their token.
+func (s *Store) Sweep(ctx context.Context, now time.Time) error {
+	var some bool
+	if err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM reservations WHERE until <= ?1)
+		OR EXISTS (SELECT 1 FROM idempotency WHERE until <= ?1) OR EXISTS (SELECT 1 FROM session_tokens WHERE until <= ?1)`,
+		now.UnixMicro()).Scan(&some); err != nil || !some {
+		return err
+	}
+	return s.act(ctx, func(tx *sql.Tx) error {
+		unanswered, err := scanSessions(tx.QueryContext(ctx, selectSession+` WHERE state = 'open' AND id IN (SELECT session_id FROM session_tokens WHERE until <= ?)`, now.UnixMicro()))
+		if err != nil {
+			return err
+		}
+		for _, n := range unanswered {
+			if err := end(ctx, tx, n, StateExpired, now, Audit{CallerKind: "selo"}); err != nil {
+				return err
+			}
+		}
+		for _, table := range []string{"reservations", "idempotency", "session_tokens"} {
+			if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE until <= ?`, now.UnixMicro()); err != nil {
+				return fmt.Errorf("sweeping: %w", err)
+			}
+		}
+		return nil
+	})
+}
