@@ -1,128 +1,57 @@
 package sandbox
 
 import (
-	"bytes"
-	"crypto/sha256"
+	"crypto/hmac"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
-	"slices"
+	"strings"
 	"time"
-	"unicode/utf8"
-
-	"github.com/go-jose/go-jose/v4"
-	"github.com/go-json-experiment/json"
-
-	"github.com/selo-id/selo"
 )
-
-const (
-	productFaceLiveness       = "caf/face-liveness"
-	productFaceAuthentication = "caf/face-authentication"
-
-	maxClientIDSize = 256 // as in selo.AccessKey
-	maxBodySize     = 8 << 10
-)
-
-// Key is an access key as the provider keeps it. Unlike selo.AccessKey it holds the secret as bytes,
-// because the provider's side signs payloads of its own making.
-//
-// A Key prints and logs as [secret] and does not marshal. fmt cannot be stopped from walking into the
-// unexported fields of a struct, so do not keep a Key in one that is printed.
-type Key struct {
-	ClientID string   // 1 to 256 bytes; the iss of mobile tokens
-	Secret   []byte   // the UTF-8 bytes of the secret shown, of any length but 0
-	Products []string // what the key is activated for: "caf/face-liveness", "caf/face-authentication"
-}
-
-const redacted = "[secret]"
-
-var errKeyMarshal = errors.New("sandbox: a Key does not marshal")
-
-// String prints [secret].
-func (Key) String() string { return redacted }
-
-// Format prints [secret] for every verb.
-func (Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
-
-// LogValue logs [secret].
-func (Key) LogValue() slog.Value { return slog.StringValue(redacted) }
-
-// MarshalText always fails, and with it JSON, XML and YAML.
-func (Key) MarshalText() ([]byte, error) { return nil, errKeyMarshal }
-
-// MarshalBinary always fails, and with it gob.
-func (Key) MarshalBinary() ([]byte, error) { return nil, errKeyMarshal }
-
-// check returns what contradicts itself in k, without its secret.
-func (k Key) check() error {
-	switch {
-	case k.ClientID == "" || len(k.ClientID) > maxClientIDSize || !utf8.ValidString(k.ClientID):
-		return fmt.Errorf("ClientID must have 1 to %d bytes of UTF-8", maxClientIDSize)
-	case len(k.Secret) == 0:
-		return fmt.Errorf("client %q: Secret is empty; anyone could sign with it", k.ClientID)
-	case len(k.Products) == 0:
-		return fmt.Errorf("client %q: no Products, so the key could never be used", k.ClientID)
-	}
-	for i, p := range k.Products {
-		if p != productFaceLiveness && p != productFaceAuthentication {
-			return fmt.Errorf("client %q: product %q is not one of %s, %s", k.ClientID, p, productFaceLiveness, productFaceAuthentication)
-		}
-		if slices.Contains(k.Products[:i], p) {
-			return fmt.Errorf("client %q: product %q is named twice", k.ClientID, p)
-		}
-	}
-	return nil
-}
 
 // Config is what a Sandbox is made of.
 type Config struct {
 	Keys []Key            // the access keys that were issued; at least one, no client ID twice
 	Now  func() time.Time // the time by which tokens expire and responses are dated; nil is time.Now
 	Log  *slog.Logger     // one line per attempt and per refusal, without token, secret or CPF; nil discards
+
+	APIToken            APIToken // lets in at GET /v1/faces/attempts/{attemptId}; when empty, nobody is
+	RequireRegistration bool     // /faces/authenticate knows only the CPFs that /faces/register was sent; false is everybody
+
+	Webhooks          []Webhook     // where events are sent, by Run; each gets every event
+	BadSignatureEvery int           // every Nth delivery is preceded by a copy with a wrong signature; 0 is none
+	WebhookRetry      time.Duration // pause before the first of three retries, doubled for each further; 0 is 1 s
 }
 
-// Sandbox is the pretend provider, an http.Handler for POST /sdk/caf/{product} and GET /healthz. It is
-// safe for concurrent use and remembers nothing of a request.
+// Sandbox is the pretend provider, an http.Handler for the paths of the package documentation. It is safe
+// for concurrent use. What it remembers, it remembers in memory and within bounds; POST /_sandbox/reset
+// makes it forget.
 type Sandbox struct {
 	*door
-	keys map[string]*issuedKey // by client ID
-	now  func() time.Time
+	keys     map[string]*issuedKey // by client ID
+	now      func() time.Time
+	session  signer                  // of session tokens, with a secret that nobody else has
+	apiToken func(token string) bool // in constant time; holds the token, where fmt cannot see it
+	register bool                    // Config.RequireRegistration
+	memory   *memory
+	post     *postOffice
 }
 
-// issuedKey is a Key that was checked. Its secret is in the two functions and nowhere else, because fmt
-// shows of a function only the address; of a struct, and of a pointer to one under %s, it shows it all.
-type issuedKey struct {
-	clientID string
-	products []string
-	sign     func(payload []byte) string
-	verify   func(*jose.JSONWebSignature) error
-}
-
-func newIssuedKey(k Key) *issuedKey {
-	secret := bytes.Clone(k.Secret)
-	// go-jose verifies with no key under 32 bytes. HMAC pads every key with zero bytes to 64, so padding
-	// it here changes nothing.
-	padded := append(bytes.Clone(secret), make([]byte, max(0, sha256.Size-len(secret)))...)
-	return &issuedKey{
-		clientID: k.ClientID,
-		products: slices.Clone(k.Products),
-		sign:     func(payload []byte) string { return Sign(secret, []byte(HS256Header), payload) },
-		verify: func(token *jose.JSONWebSignature) error {
-			_, err := token.Verify(padded)
-			return err
-		},
-	}
-}
-
-// New checks cfg and makes a Sandbox. It copies the keys, secrets included.
+// New checks cfg and makes a Sandbox. It copies the keys, secrets included. Where there are Webhooks,
+// nothing is sent until Run is called.
 func New(cfg Config) (*Sandbox, error) {
 	if len(cfg.Keys) == 0 {
 		return nil, errors.New("sandbox: Keys is empty, so no token could ever be accepted")
 	}
-	s := &Sandbox{door: newDoor(cfg.Log), keys: make(map[string]*issuedKey), now: cfg.Now}
+	own := make([]byte, 32)
+	_, _ = rand.Read(own) // never fails
+	s := &Sandbox{
+		door: newDoor(cfg.Log), keys: make(map[string]*issuedKey), now: cfg.Now,
+		session: newSigner(own), apiToken: acceptsToken(cfg.APIToken), register: cfg.RequireRegistration,
+		memory: newMemory(),
+	}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -135,115 +64,65 @@ func New(cfg Config) (*Sandbox, error) {
 		}
 		s.keys[k.ClientID] = newIssuedKey(k)
 	}
-	s.handle(http.MethodPost, "/sdk/caf/{product}", s.sdk)
+	var err error
+	if s.post, err = newPostOffice(cfg, s.log); err != nil {
+		return nil, err
+	}
+	s.handle(http.MethodGet, routeSession, s.exchange)
+	s.handle(http.MethodPost, routeSDK, s.sdk)
+	s.handle(http.MethodPost, routeFinish, s.finish)
+	s.handle(http.MethodPost, routeMobileLiveness, s.mobile(productFaceLiveness, s.mobileLiveness))
+	s.handle(http.MethodPost, routeMobileAuthenticate, s.mobile(productFaceAuthentication, s.mobileAuthenticate))
+	s.handle(http.MethodPost, routeMobileRegister, s.mobile(productFaceAuthentication, s.mobileRegister))
+	s.handle(http.MethodGet, routeRecheck, s.recheck)
+	s.handle(http.MethodGet, routeFaceAttempt, s.faceAttempt)
+	s.control()
 	return s, nil
 }
 
-// door is what the two handlers of this package have in common: JSON in, JSON out, one form of refusal,
-// nothing cached, nothing echoed.
-type door struct {
-	mux *http.ServeMux
-	log *slog.Logger
-}
-
-// refusal is an answer that is not 200. Its texts are constants of this package: nothing that was sent
-// gets into them, and so nothing secret into answers and logs.
-type refusal struct {
-	status        int
-	code, message string
-}
-
-// action answers a request with a value to be sent as JSON, or refuses it; never both.
-type action func(w http.ResponseWriter, r *http.Request) (any, *refusal)
-
-// Codes of refusals; tokenException is Caf's (see the package documentation), the rest are Selo's or HTTP's.
+// The paths, as patterns. Faults and counts know a request by its pattern.
 const (
-	codeToken          = "tokenException"
-	codeRequestInvalid = string(selo.ReasonRequestInvalid)
-	codeTooLarge       = string(selo.ReasonTooLarge)
-	codeCPFInvalid     = string(selo.ReasonCPFInvalid)
-	codeCPFMismatch    = string(selo.ReasonCPFMismatch)
-	codeProductUnknown = string(selo.ReasonProductUnknown)
-	codeUserUnknown    = "user_unknown"
-	codeNotFound       = "not_found"
-	codeMethod         = "method_not_allowed"
-	codeInternal       = "internal"
+	routeSession            = "/bff/session-tokens"
+	routeSDK                = "/sdk/caf/{product}"
+	routeFinish             = "/sdk/caf/smart-auth/{attemptId}"
+	routeMobileLiveness     = "/faces/liveness"
+	routeMobileAuthenticate = "/faces/authenticate"
+	routeMobileRegister     = "/faces/register"
+	routeRecheck            = "/authentications/{attemptId}"
+	routeFaceAttempt        = "/v1/faces/attempts/{attemptId}"
 )
 
-func newDoor(log *slog.Logger) *door {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
+// acceptsToken compares MACs under a key of the moment, so that neither content nor length takes time.
+func acceptsToken(token APIToken) func(string) bool {
+	if len(token) == 0 {
+		return func(string) bool { return false }
 	}
-	d := &door{http.NewServeMux(), log}
-	d.handle(http.MethodGet, "/healthz", func(http.ResponseWriter, *http.Request) (any, *refusal) {
-		return map[string]string{"status": "ok"}, nil
-	})
-	d.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		d.refuse(w, r, &refusal{http.StatusNotFound, codeNotFound, "no such path here; GET /healthz is one"})
-	})
-	return d
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails
+	mac := newMAC(key)
+	want := mac(token)
+	return func(sent string) bool { return hmac.Equal(mac([]byte(sent)), want) }
 }
 
-// ServeHTTP answers one request.
-func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP answers one request, disturbed by the fault that was asked for, if any.
+func (s *Sandbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	d.mux.ServeHTTP(w, r)
-}
-
-// handle registers a for method and path, and a 405 for every other method.
-func (d *door) handle(method, path string, a action) {
-	d.mux.HandleFunc(method+" "+path, func(w http.ResponseWriter, r *http.Request) {
-		answer, refused := a(w, r)
-		if refused == nil {
-			refused = d.send(w, http.StatusOK, answer)
-		}
-		if refused != nil {
-			d.refuse(w, r, refused)
-		}
-	})
-	d.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Allow", method)
-		d.refuse(w, r, &refusal{http.StatusMethodNotAllowed, codeMethod, "this path takes " + method + " only"})
-	})
-}
-
-// refuse sends a refusal and logs it. It logs the pattern and not the path, which the sender chose.
-func (d *door) refuse(w http.ResponseWriter, r *http.Request, no *refusal) {
-	d.log.LogAttrs(r.Context(), slog.LevelInfo, "refused", slog.String("route", r.Pattern),
-		slog.Int("status", no.status), slog.String("error", no.code), slog.String("why", no.message))
-	d.send(w, no.status, struct {
-		Error   string `json:"error"`
-		Message string `json:"message"`
-	}{no.code, no.message})
-}
-
-// send writes v as JSON. The refusal it returns, when nothing was written, is for a v that does not marshal.
-func (d *door) send(w http.ResponseWriter, status int, v any) *refusal {
-	body, err := json.Marshal(v)
-	if err != nil {
-		return &refusal{http.StatusInternalServerError, codeInternal, "the answer could not be written as JSON"}
+	_, pattern := s.mux.Handler(r)
+	route := pattern[strings.IndexByte(pattern, ' ')+1:]
+	if !isControl(route) {
+		s.memory.count(route)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	_, _ = w.Write(body)
-	return nil
-}
-
-// readBody reads exactly one JSON value of at most maxBodySize into v: exact names, none unknown, none
-// twice, nothing after it. shape says what was expected.
-func readBody(w http.ResponseWriter, r *http.Request, v any, shape string) *refusal {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodySize))
-	if tooLong := (*http.MaxBytesError)(nil); errors.As(err, &tooLong) {
-		return &refusal{http.StatusRequestEntityTooLarge, codeTooLarge, fmt.Sprintf("the body must not be longer than %d bytes", maxBodySize)}
+	fault := s.memory.takeFault(route, r.URL.Path)
+	if fault == nil {
+		s.mux.ServeHTTP(w, r)
+		return
 	}
-	if err != nil {
-		return &refusal{http.StatusBadRequest, codeRequestInvalid, "the body could not be read to its end"}
+	s.log.LogAttrs(r.Context(), slog.LevelInfo, "fault", slog.String("route", route), slog.String("fault", fault.kind.name))
+	r = withFault(r, fault)
+	if fault.kind.disturb == nil {
+		s.mux.ServeHTTP(w, r)
+		return
 	}
-	// The decoder's errors quote what was sent, so they go nowhere.
-	if err := json.Unmarshal(body, v, json.RejectUnknownMembers(true)); err != nil {
-		return &refusal{http.StatusBadRequest, codeRequestInvalid,
-			"the body must be one JSON object " + shape + ", strings only, no other names, none twice, nothing after it"}
-	}
-	return nil
+	r.Pattern = pattern
+	fault.kind.disturb(s, w, r, fault)
 }

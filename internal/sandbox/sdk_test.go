@@ -273,6 +273,7 @@ func TestTokenWithoutExpWarns(t *testing.T) {
 func TestAttempts(t *testing.T) {
 	forAna := sign(payload(`,"peopleId":"52998224725"`))
 	forAnaToo := sign(payload(`,"personId":"529.982.247-25"`))
+	forAll := signAs(allClient, allSecret, `,"peopleId":"52998224725"`)
 	aliveOnly := sandbox.Sign([]byte(aliveSecret), []byte(sandbox.HS256Header), []byte(fmt.Sprintf(`{"iss":%q,"exp":1700000060}`, aliveClient)))
 	const shape = "the body must be one JSON object"
 	for _, tt := range []struct {
@@ -286,15 +287,24 @@ func TestAttempts(t *testing.T) {
 		{"no such person", liveness, forAna, body("52998224726", "approve"), 400, "cpf_invalid", "check digits"},
 		{"repeated digits", liveness, forAna, body("11111111111", "approve"), 400, "cpf_invalid", "check digits"},
 		{"spaces", liveness, forAna, body(" 52998224725", "approve"), 400, "cpf_invalid", "11 digits"},
-		{"liveness compares nobody", liveness, forAna, body(ana, "no-match"), 400, "request_invalid", "face-liveness compares nobody"},
-		{"unknown outcome", liveness, forAna, body(ana, "maybe"), 400, "request_invalid", "outcome must be"},
-		{"outcome in capitals", liveness, forAna, body(ana, "Approve"), 400, "request_invalid", "outcome must be"},
+		{"liveness compares nobody", liveness, forAna, body(ana, "no-match"), 400, "request_invalid", "caf/face-liveness has: approve, not-alive"},
+		{"unknown outcome", liveness, forAna, body(ana, "maybe"), 400, "request_invalid", "outcome must be one"},
+		{"outcome in capitals", liveness, forAna, body(ana, "Approve"), 400, "request_invalid", "outcome must be one"},
 		{"no body", liveness, forAna, "", 400, "request_invalid", shape},
-		{"null", liveness, forAna, "null", 400, "request_invalid", "both required"},
+		{"null", liveness, forAna, "null", 400, "request_invalid", "personId is required"},
 		{"array", liveness, forAna, "[]", 400, "request_invalid", shape},
-		{"no personId", liveness, forAna, `{"outcome":"approve"}`, 400, "request_invalid", "both required"},
-		{"no outcome", liveness, forAna, `{"personId":"52998224725"}`, 400, "request_invalid", "both required"},
-		{"personId null", liveness, forAna, `{"personId":null,"outcome":"approve"}`, 400, "request_invalid", "both required"},
+		{"no personId", liveness, forAna, `{"outcome":"approve"}`, 400, "request_invalid", "personId is required"},
+		{"outcome empty", liveness, forAna, `{"personId":"52998224725","outcome":""}`, 400, "request_invalid", "outcome must be one"},
+		{"outcome of another product", authentication, forAna, body(ana, "pending"), 400, "request_invalid", "outcome must be one"},
+		{"unknown shape", liveness, forAna, `{"personId":"52998224725","shape":"web"}`, 400, "request_invalid", "native or web-2d"},
+		{"shape of another product", authentication, forAna, `{"personId":"52998224725","shape":"web-2d"}`, 400, "request_invalid", "face-liveness only"},
+		{"wrap a string", liveness, forAna, `{"personId":"52998224725","wrap":"true"}`, 400, "request_invalid", shape},
+		{"policy of another product", liveness, forAna, `{"personId":"52998224725","policyId":"p"}`, 400, "request_invalid", "smart-auth, and for nothing else"},
+		{"document detection with policy", "/sdk/caf/document-detection", forAll, `{"personId":"52998224725","policyId":"p"}`, 400, "request_invalid", "nothing else"},
+		{"document detection wrapped", "/sdk/caf/document-detection", forAll, `{"personId":"52998224725","wrap":true}`, 400, "request_invalid", "signs nothing"},
+		{"document detection, another person", "/sdk/caf/document-detection", forAll, body(bruno, "approve"), 403, "cpf_mismatch", "personId is not the CPF"},
+		{"document detection, not activated", "/sdk/caf/document-detection", forAna, body(ana, "approve"), 403, "tokenException", "not activated"},
+		{"personId null", liveness, forAna, `{"personId":null,"outcome":"approve"}`, 400, "request_invalid", "personId is required"},
 		{"personId a number", liveness, forAna, `{"personId":52998224725,"outcome":"approve"}`, 400, "request_invalid", shape},
 		{"unknown name", liveness, forAna, `{"personId":"52998224725","outcome":"approve","52998224725":1}`, 400, "request_invalid", shape},
 		{"name of another case", liveness, forAna, `{"PersonId":"52998224725","outcome":"approve"}`, 400, "request_invalid", shape},
@@ -317,7 +327,7 @@ func TestAttempts(t *testing.T) {
 // wantNothingSecret checks that no secret, CPF or token is in out.
 func wantNothingSecret(t testing.TB, out []byte, tokens ...string) {
 	t.Helper()
-	forbidden := []string{bothSecret, aliveSecret, ana, "529.982.247-25", bruno, "111.444.777-35", "eyJ"}
+	forbidden := []string{bothSecret, aliveSecret, smartSecret, allSecret, apiToken, hookSecret, ana, "529.982.247-25", bruno, "111.444.777-35", "eyJ"}
 	for _, token := range tokens {
 		for _, segment := range strings.Split(token, ".") {
 			if len(segment) > 8 {

@@ -31,27 +31,6 @@ func Sign(secret []byte, header, payload []byte) string {
 	return string(b64.AppendEncode(token, mac.Sum(nil)))
 }
 
-// FaceLivenessResponse is the payload of a signed response of caf/face-liveness, as Caf's native SDK of
-// 2024 returns it (docs/providers/caf.md). It names a person in clear: do not log it.
-type FaceLivenessResponse struct {
-	RequestID  string `json:"requestId"` // UUID of the attempt
-	IsAlive    bool   `json:"isAlive"`   // the decision
-	Token      string `json:"token"`     // UUID; Caf does not say what for
-	UserID     string `json:"userId"`    // opaque; the sandbox's is new each time
-	ImageURL   string `json:"imageUrl"`  // never to be fetched: it is whatever the signer wrote
-	PersonID   string `json:"personId"`  // the CPF, 11 digits
-	SDKVersion string `json:"sdkVersion"`
-	IssuedAt   int64  `json:"iat"` // seconds since 1970
-}
-
-// FaceAuthenticationResponse is the payload of a signed response of caf/face-authentication, as Caf's
-// native SDK of 2024 returns it: that of face liveness, and two more. Both decisions must be true.
-type FaceAuthenticationResponse struct {
-	FaceLivenessResponse
-	IsMatch bool   `json:"isMatch"` // the second decision
-	Message string `json:"message"` // for people
-}
-
 // newUUID returns a random UUID (RFC 9562, version 4).
 func newUUID() string {
 	var b [16]byte

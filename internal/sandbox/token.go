@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,12 +20,29 @@ import (
 // maxExp bounds exp: in seconds it is the year 5138, and milliseconds since 1973 are above it.
 const maxExp = 1e11
 
-// mobileToken is a mobile token that was accepted.
+// mobileToken is a mobile token, or a session token, that was accepted.
 type mobileToken struct {
-	key   *issuedKey
-	cpf   selo.CPF // zero when the token is for nobody in particular
-	noExp bool
+	jwt                string
+	key                *issuedKey
+	cpf                selo.CPF // zero when the token is for nobody in particular
+	peopleID, personID bool     // the claims that name the CPF
+	noExp              bool
 }
+
+// tokenRules says which tokens a path takes, beside a mobile token with or without exp.
+type tokenRules struct {
+	header  string // where the token is
+	session bool   // a session token is good too
+	exp     bool   // exp is required
+	bearer  bool   // Bearer is required
+}
+
+var (
+	startsSDK    = tokenRules{header: "Authorization", session: true}
+	startsFace   = tokenRules{header: FaceTokenHeader, session: true}
+	startsServer = tokenRules{header: "Authorization", exp: true}
+	opensRecord  = tokenRules{header: "Authorization", exp: true, bearer: true}
+)
 
 type tokenHeader struct {
 	Alg jsontext.Value `json:"alg"`
@@ -37,21 +55,35 @@ type tokenClaims struct {
 	Expires  jsontext.Value `json:"exp"` // nil when absent
 	PeopleID jsontext.Value `json:"peopleId"`
 	PersonID jsontext.Value `json:"personId"`
+	ClientID jsontext.Value `json:"clientId"` // of session tokens, which have no iss
 }
 
 func badToken(message string) *refusal {
 	return &refusal{http.StatusUnauthorized, codeToken, message}
 }
 
-// readToken accepts or refuses the mobile token in the Authorization headers. The signature is checked
-// with go-jose and not with the root package, so that an error in ours is not confirmed by itself.
-func (s *Sandbox) readToken(authorization []string) (*mobileToken, *refusal) {
-	if len(authorization) != 1 || authorization[0] == "" {
-		return nil, badToken("send exactly one Authorization header, with the mobile token as it is or after Bearer")
+// admit reads the token of a request by rules and checks that its key is activated for the product.
+func (s *Sandbox) admit(w http.ResponseWriter, r *http.Request, rules tokenRules, product string) (*mobileToken, *refusal) {
+	token, no := s.readToken(r, rules)
+	if no != nil {
+		return nil, no
 	}
-	compact := authorization[0]
-	if scheme, rest, ok := strings.Cut(compact, " "); ok && strings.EqualFold(scheme, "Bearer") {
-		compact = rest
+	if token.noExp {
+		w.Header().Set(WarningHeader, warnNoExp)
+	}
+	if product != "" && !slices.Contains(token.key.products, product) {
+		return nil, &refusal{http.StatusForbidden, codeToken,
+			"the access key of the token in " + rules.header + " is not activated for this product; use the key that is"}
+	}
+	return token, nil
+}
+
+// readToken accepts or refuses a token. The signature is checked with go-jose and not with the root
+// package, so that an error in ours is not confirmed by itself.
+func (s *Sandbox) readToken(r *http.Request, rules tokenRules) (*mobileToken, *refusal) {
+	compact, no := rules.find(r.Header)
+	if no != nil {
+		return nil, no
 	}
 	header, payload, no := splitToken(compact)
 	if no != nil {
@@ -61,21 +93,56 @@ func (s *Sandbox) readToken(authorization []string) (*mobileToken, *refusal) {
 		return nil, no
 	}
 	var claims tokenClaims
-	if err := json.Unmarshal(payload, &claims); err != nil || claims.Issuer == "" {
+	err := json.Unmarshal(payload, &claims)
+	isSession := err == nil && rules.session && claims.Issuer == "" && claims.ClientID != nil
+	if err != nil || claims.Issuer == "" && !isSession {
 		return nil, badToken("the token's payload must be one JSON object, no name twice, with the client ID as iss")
-	}
-	key := s.keys[claims.Issuer]
-	if key == nil {
-		return nil, badToken("iss is not the client ID of a key that this sandbox knows")
 	}
 	parsed, err := jose.ParseSignedCompact(compact, []jose.SignatureAlgorithm{jose.HS256})
 	if err != nil {
 		return nil, badToken("the token is not a JWS in compact form")
 	}
+	if isSession {
+		return s.readSession(compact, parsed, claims)
+	}
+	key := s.keys[claims.Issuer]
+	if key == nil {
+		return nil, badToken("iss is not the client ID of a key that this sandbox knows")
+	}
 	if key.verify(parsed) != nil {
 		return nil, badToken("the signature is not an HMAC-SHA256 under this client's secret; use the secret's UTF-8 bytes, not decoded")
 	}
-	return s.judgeClaims(key, claims)
+	token := &mobileToken{jwt: compact, key: key, noExp: claims.Expires == nil}
+	if token.noExp && rules.exp {
+		return nil, badToken("exp is required here: the number of seconds since 1970 at which the token expires")
+	}
+	return s.judgeClaims(token, claims)
+}
+
+// find returns the token in the one header of that name.
+func (rules tokenRules) find(h http.Header) (string, *refusal) {
+	sent := h.Values(rules.header)
+	if rules.bearer {
+		if len(sent) == 1 {
+			if compact, ok := bearer(sent[0]); ok {
+				return compact, nil
+			}
+		}
+		return "", badToken("send exactly one " + rules.header + " header, with the token after Bearer")
+	}
+	if len(sent) != 1 || sent[0] == "" {
+		return "", badToken("send exactly one " + rules.header + " header, with the mobile token as it is or after Bearer")
+	}
+	if compact, ok := bearer(sent[0]); ok {
+		return compact, nil
+	}
+	return sent[0], nil
+}
+
+// bearer returns what stands after Bearer and one space.
+func bearer(header string) (string, bool) {
+	scheme, rest, ok := strings.Cut(header, " ")
+	return rest, ok && strings.EqualFold(scheme, "Bearer")
 }
 
 // splitToken checks size and shape, which go-jose does not: it takes line breaks and spare bits.
@@ -112,8 +179,8 @@ func checkHeader(header []byte) *refusal {
 	return nil
 }
 
-func (s *Sandbox) judgeClaims(key *issuedKey, claims tokenClaims) (*mobileToken, *refusal) {
-	token := &mobileToken{key: key, noExp: claims.Expires == nil}
+// judgeClaims checks exp and the CPF, and returns token with what they say.
+func (s *Sandbox) judgeClaims(token *mobileToken, claims tokenClaims) (*mobileToken, *refusal) {
 	if !token.noExp {
 		expires, ok := readExp(claims.Expires)
 		if !ok {
@@ -137,7 +204,17 @@ func (s *Sandbox) judgeClaims(key *issuedKey, claims tokenClaims) (*mobileToken,
 		}
 		token.cpf = cpf
 	}
+	token.peopleID, token.personID = claims.PeopleID != nil, claims.PersonID != nil
 	return token, nil
+}
+
+// isFor refuses a token that was made for somebody else. name is what the person is called in the request.
+func (t *mobileToken) isFor(cpf selo.CPF, name string) *refusal {
+	if !t.cpf.IsZero() && t.cpf != cpf {
+		return &refusal{http.StatusForbidden, codeCPFMismatch,
+			name + " is not the CPF in the token; each person needs a token of their own"}
+	}
+	return nil
 }
 
 // readExp reads a plausible NumericDate, whole or not.

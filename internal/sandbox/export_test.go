@@ -1,0 +1,4 @@
+package sandbox
+
+// WebhookClient is what sends events.
+var WebhookClient = webhookClient
