@@ -132,6 +132,7 @@ func TestCPFUnprinted(t *testing.T) {
 	checkUnprinted(t, map[selo.CPF]selo.CPF{c: c}, must)
 	checkUnprinted(t, selo.MintRequest{CPF: c}, must)
 	checkUnprinted(t, selo.Expectation{CPF: c}, must)
+	checkUnprinted(t, selo.Attempt{CPF: c}, must)
 	type embedding struct{ selo.CPF }
 	checkUnprinted(t, embedding{c}, must)
 }

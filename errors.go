@@ -56,6 +56,8 @@ const (
 	ReasonReplayed          Reason = "replayed"           // one of its ids was used before
 	ReasonAssuranceTooLow   Reason = "assurance_too_low"  // the purpose requires more than this proves
 	ReasonNotApproved       Reason = "not_approved"       // authentic, fresh, ours, and the provider says no
+	ReasonNotFinal          Reason = "not_final"          // the provider's no to what may still become a yes, or no record of the attempt yet
+	ReasonRecheckDisagrees  Reason = "recheck_disagrees"  // the provider's own record says otherwise than the signed response
 	ReasonSessionUnknown    Reason = "session_unknown"    // no such session, or not the caller's
 	ReasonSessionNotOpen    Reason = "session_not_open"   // already decided, superseded or expired
 	ReasonTooManyAttempts   Reason = "too_many_attempts"  // the session has used up its attempts
@@ -156,10 +158,19 @@ func ReasonsOf(err error) []Reason {
 }
 
 // Denied reports whether err is the provider's no to exactly this attempt: authentic, fresh, of this person,
-// not used before, and not approved. It ends the attempt. Any other refusal decides nothing: were it to end
-// the attempt, anybody could end anybody's with rubbish. So do not ask errors.Is(err, ReasonNotApproved),
-// which is also true when more is wrong.
-func Denied(err error) bool { return slices.Equal(ReasonsOf(err), []Reason{ReasonNotApproved}) }
+// not used before, and not approved; or good by itself and contradicted by the provider's own record. It ends
+// the attempt. Any other refusal decides nothing: were it to end the attempt, anybody could end anybody's
+// with rubbish. So do not ask errors.Is(err, ReasonNotApproved), which is also true when more is wrong.
+func Denied(err error) bool {
+	reasons := ReasonsOf(err)
+	if !slices.Contains(reasons, ReasonRecheckDisagrees) {
+		return slices.Equal(reasons, []Reason{ReasonNotApproved})
+	}
+	return !slices.ContainsFunc(reasons, func(r Reason) bool { return !slices.Contains(contradictions, r) })
+}
+
+// contradictions are the reasons that a re-check can give against a response.
+var contradictions = []Reason{ReasonRecheckDisagrees, ReasonNotApproved, ReasonSubjectMismatch, ReasonPolicyMismatch}
 
 func refuse(r Reason, field, detail string) *Error {
 	return &Error{Reason: r, Field: field, Detail: detail}

@@ -19,11 +19,15 @@ const (
 	testCPF           = "52998224725"
 	otherCPF          = "11144477735"
 	testRequestID     = "7d444840-9dc0-11d1-b245-5ffdce74fad2"
+	testAttemptID     = "65537f2e9dc011d1b2455ffd"
+	testPolicy        = "policy-1" // expected wherever a product has one
 
 	plainHeader = `{"alg":"HS256","typ":"JWT"}`
 
 	liveness       = "caf/face-liveness"
 	authentication = "caf/face-authentication"
+	smartAuth      = "caf/smart-auth"
+	documents      = "caf/document-detection"
 )
 
 var (
@@ -71,12 +75,48 @@ var livenessMembers = []member{
 var authenticationMembers = append(append([]member(nil), livenessMembers...),
 	member{"isMatch", "true"}, member{"message", `"ok"`})
 
+var webMembers = []member{
+	{"sessionId", `"5ffdce74-9dc0-11d1-b245-7d444840fad2"`},
+	{"personId", `"` + testCPF + `"`},
+	{"isAlive", "true"},
+	{"imageUrl", `"https://images.example/1.jpg"`},
+	{"createdAt", `"2023-11-14T22:13:50Z"`},
+	{"iat", "1700000030"},
+}
+
+var apiLivenessMembers = []member{
+	{"requestId", `"` + testRequestID + `"`},
+	{"isAlive", "true"},
+	{"attemptId", `"` + testAttemptID + `"`},
+	{"person", `{"cpf":"` + testCPF + `","name":"Ana"}`},
+	{"message", `"ok"`},
+}
+
+var apiMatchMembers = []member{{"requestId", `"` + testRequestID + `"`}, {"isMatch", "true"}}
+
+var attestationMembers = []member{
+	{"attemptId", `"` + testAttemptID + `"`},
+	{"peopleId", `"` + testCPF + `"`},
+	{"policyId", `"` + testPolicy + `"`},
+	{"isAuthorized", "true"},
+	{"isNewContext", "true"},
+	{"iat", "1700000030"},
+	{"exp", "1700000150"},
+}
+
 // live is the payload of an approved liveness response with changes: pairs of a name and its raw value,
 // which replaces the member, deletes it when empty, and is appended when there is no such member.
 func live(changes ...string) string { return object(livenessMembers, changes...) }
 
 // auth is the same for face authentication.
 func auth(changes ...string) string { return object(authenticationMembers, changes...) }
+
+// web is the same for the web's liveness (2D), apiLive for the mobile API's, apiMatch for its authentication, which
+// names nobody, and attest for a Smart Auth attestation of a new context.
+func web(changes ...string) string      { return object(webMembers, changes...) }
+func apiLive(changes ...string) string  { return object(apiLivenessMembers, changes...) }
+func apiMatch(changes ...string) string { return object(apiMatchMembers, changes...) }
+func attest(changes ...string) string   { return object(attestationMembers, changes...) }
 
 func object(base []member, changes ...string) string {
 	ms := append([]member(nil), base...)
@@ -139,8 +179,9 @@ func profileOf(t testing.TB, product string) *selo.Profile {
 // expecting is what the server of an honest attempt expects.
 func expecting(t testing.TB, product string) selo.Expectation {
 	t.Helper()
+	p := profileOf(t, product)
 	return selo.Expectation{
-		Profile: profileOf(t, product),
+		Profile: p,
 		Key:     testKey(t),
 		CPF:     cpfOf(t, testCPF),
 		Opened:  testOpened,
@@ -148,5 +189,6 @@ func expecting(t testing.TB, product string) selo.Expectation {
 		Once:    new(selo.MemoryOnce),
 
 		Assurance: selo.AssurancePresence,
+		Policy:    map[bool]string{true: testPolicy}[p.HasPolicy()],
 	}
 }

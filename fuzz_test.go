@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"math/big"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,15 @@ func checkSilent(t testing.TB, text, token string) {
 // FuzzVerify tries tokens as they are, and headers and payloads under a valid MAC, which is where the
 // parsers begin.
 func FuzzVerify(f *testing.F) {
+	products := []string{liveness, authentication, smartAuth, documents}
+	var wants []selo.Expectation
+	for _, product := range products {
+		wants = append(wants, expecting(f, product))
+	}
+	// Four products by four assurances, in one byte.
+	which := func(v vector) byte {
+		return byte(slices.Index(products, v.Product)) | byte(v.assurance(f)-selo.AssurancePresence)<<2
+	}
 	for _, v := range readVectors(f) {
 		var decoded [2][]byte
 		for i, s := range strings.SplitN(v.Token, ".", 3) {
@@ -38,12 +48,15 @@ func FuzzVerify(f *testing.F) {
 				decoded[i], _ = base64.RawURLEncoding.DecodeString(s)
 			}
 		}
-		f.Add(v.Token, decoded[0], decoded[1], v.Product == authentication)
+		f.Add(v.Token, decoded[0], decoded[1], which(v))
 	}
-	want := map[bool]selo.Expectation{false: expecting(f, liveness), true: expecting(f, authentication)}
-	f.Fuzz(func(t *testing.T, token string, header, payload []byte, match bool) {
-		want := want[match]
-		ref := refWant{product: refProducts[want.Profile.Product], secret: testSecret, cpf: testCPF, opened: testOpened, at: testNow}
+	f.Fuzz(func(t *testing.T, token string, header, payload []byte, what byte) {
+		want := wants[what&3]
+		want.Assurance = selo.AssurancePresence + selo.Assurance(what>>2&3)
+		ref := refWant{
+			product: refProducts[want.Profile.Product], secret: testSecret, cpf: testCPF, policy: want.Policy, least: want.Assurance,
+			opened: testOpened, at: testNow,
+		}
 		for _, token := range []string{token, signWith(string(header), string(payload)), sign(string(payload))} {
 			want.Once = new(selo.MemoryOnce)
 			r, err := selo.Verify(context.Background(), token, want)

@@ -165,8 +165,8 @@ var (
 )
 
 // object reads data as exactly one JSON object and calls member for each of its members in order, with
-// the unescaped name. Objects and arrays are checked and passed with a nil value. name and value are
-// only valid during the call. The errors say nothing of the data.
+// the unescaped name and the value as it is written; objects and arrays are checked. name and value are only
+// valid during the call. The errors say nothing of the data.
 func (r *jwsReader) object(data []byte, member func(name []byte, value jsontext.Value)) error {
 	r.src = *bytes.NewBuffer(data) // which the decoder reads in place, without a buffer of its own
 	d := &r.json
@@ -194,9 +194,11 @@ func (r *jwsReader) object(data []byte, member func(name []byte, value jsontext.
 		var value jsontext.Value
 		switch d.PeekKind() {
 		case '{', '[':
+			start := d.InputOffset()
 			if err := skipNested(d); err != nil {
 				return err
 			}
+			value = jsontext.Value(bytes.TrimLeft(data[start:d.InputOffset()], ": \t\r\n"))
 		default:
 			if value, err = d.ReadValue(); err != nil {
 				return errNotJSON

@@ -71,9 +71,6 @@ func Mint(req MintRequest) (*MobileToken, error) {
 	if err := req.Key.check(); err != nil {
 		return nil, err
 	}
-	if req.Key.ClientID == "" || len(req.Key.ClientID) > 256 {
-		return nil, refuse(ReasonRequestInvalid, "client_id", "must have 1 to 256 bytes")
-	}
 	if req.CPF.IsZero() {
 		return nil, refuse(ReasonCPFMissing, "cpf", "a token is made for one person")
 	}
@@ -84,7 +81,27 @@ func Mint(req MintRequest) (*MobileToken, error) {
 	if lifetime < time.Second || lifetime > p.MaxLifetime {
 		return nil, refuse(ReasonRequestInvalid, "lifetime", fmt.Sprintf("must be between 1s and %v for %s", p.MaxLifetime, p.Product))
 	}
-	now := req.Now
+	return sign(req.Key, req.Now, lifetime, p.TokenSubject, req.CPF)
+}
+
+// ServerTokenLifetime is how long a token of MintServerToken lives: one call, and clocks that differ.
+const ServerTokenLifetime = 2 * time.Minute
+
+// MintServerToken makes the token by which a server shows itself to the provider, to exchange it for a session
+// token or to ask about an attempt: iss and exp, and nobody's CPF. It starts the SDK for anybody, so it goes
+// to the provider and to nobody else, never to an app. now is zero outside of tests.
+func MintServerToken(key AccessKey, now time.Time) (*MobileToken, error) {
+	if err := key.check(); err != nil {
+		return nil, err
+	}
+	return sign(key, now, ServerTokenLifetime, "", CPF{})
+}
+
+// sign makes a token of iss and exp, and of the subject's claim unless that is "".
+func sign(key AccessKey, now time.Time, lifetime time.Duration, subject string, cpf CPF) (*MobileToken, error) {
+	if key.ClientID == "" || len(key.ClientID) > 256 {
+		return nil, refuse(ReasonRequestInvalid, "client_id", "must have 1 to 256 bytes")
+	}
 	if now.IsZero() {
 		now = time.Now()
 	}
@@ -92,26 +109,28 @@ func Mint(req MintRequest) (*MobileToken, error) {
 	if exp <= 0 || exp > maxSeconds {
 		return nil, refuse(ReasonRequestInvalid, "now", "is out of range")
 	}
-
 	r := jwsReaders.Get().(*jwsReader)
 	defer r.release()
 	r.payload = append(r.payload[:0], `{"iss":`...)
-	payload, err := jsontext.AppendQuote(r.payload, req.Key.ClientID)
+	payload, err := jsontext.AppendQuote(r.payload, key.ClientID)
 	if err != nil {
 		return nil, refuse(ReasonRequestInvalid, "client_id", "is not valid UTF-8")
 	}
 	payload = append(payload, `,"exp":`...)
 	payload = strconv.AppendInt(payload, exp, 10)
-	payload = append(payload, `,"`...)
-	payload = append(payload, p.TokenSubject...)
-	payload = append(payload, `":"`...)
-	payload = append(payload, req.CPF.Digits()...)
-	r.payload = append(payload, `"}`...)
+	if subject != "" {
+		payload = append(payload, `,"`...)
+		payload = append(payload, subject...)
+		payload = append(payload, `":"`...)
+		payload = append(payload, cpf.Digits()...)
+		payload = append(payload, '"')
+	}
+	r.payload = append(payload, '}')
 
 	r.token = append(r.token[:0], hs256Header...)
 	r.token = append(r.token, '.')
 	r.token = b64.AppendEncode(r.token, r.payload)
-	r.mac = req.Key.Secret.mac(r.mac[:0], r.token)
+	r.mac = key.Secret.mac(r.mac[:0], r.token)
 	r.token = append(r.token, '.')
 	r.token = b64.AppendEncode(r.token, r.mac)
 	return &MobileToken{JWT: string(r.token), ExpiresAt: time.Unix(exp, 0).UTC()}, nil

@@ -25,7 +25,9 @@ func TestMintExactly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := sign(`{"iss":"` + testClientID + `","exp":1700000300,"peopleId":"` + testCPF + `"}`); token.JWT != want {
+		// An Identity key's token names the person by another claim than a Mobile Key's.
+		subject := map[bool]string{true: "personId", false: "peopleId"}[p.Product == smartAuth]
+		if want := sign(`{"iss":"` + testClientID + `","exp":1700000300,"` + subject + `":"` + testCPF + `"}`); token.JWT != want {
 			t.Errorf("%s: %s\nwant %s", p.Product, token.JWT, want)
 		}
 		if !token.ExpiresAt.Equal(time.Unix(1_700_000_300, 0)) {

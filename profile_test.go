@@ -17,8 +17,11 @@ func document() selo.Profile {
 	return selo.Profile{
 		Product: "fake/document", Provider: "fake", TokenSubject: "personRef",
 		Lifetime: time.Minute, MaxLifetime: 10 * time.Minute,
-		Decision: []string{"isOk", "kept"}, Subject: "subjectId", IDs: []string{"docId", "taskId"}, Policy: "rulesId",
-		Marks: []string{"docKind"}, Foreign: []string{"faceId"}, Assurance: selo.AssuranceReauthenticated,
+		Marks: []string{"docKind"}, Foreign: []string{"faceId"},
+		Shapes: []selo.Shape{{
+			Name: "only", Decision: []string{"isOk", "kept"}, Subject: "subjectId", IDs: []string{"docId", "taskId"}, Policy: "rulesId",
+			Assurance: selo.AssuranceReauthenticated,
+		}},
 	}
 }
 
@@ -30,11 +33,11 @@ func TestNewProfile(t *testing.T) {
 		ok     bool
 	}{
 		{"as it is", func(*selo.Profile) {}, true},
-		{"no policy", func(p *selo.Profile) { p.Policy = "" }, true},
+		{"no policy", func(p *selo.Profile) { p.Shapes[0].Policy = "" }, true},
 		{"no marks", func(p *selo.Profile) { p.Marks = nil }, true},
 		{"no foreign", func(p *selo.Profile) { p.Foreign = nil }, true},
 		{"a mark that decides", func(p *selo.Profile) { p.Marks = []string{"isOk"} }, true},
-		{"eight ids", func(p *selo.Profile) { p.IDs = many[:8] }, true},
+		{"eight ids", func(p *selo.Profile) { p.Shapes[0].IDs = many[:8] }, true},
 		{"one lifetime", func(p *selo.Profile) { p.MaxLifetime = p.Lifetime }, true},
 		{"no product", func(p *selo.Profile) { p.Product = "" }, false},
 		{"no provider", func(p *selo.Profile) { p.Provider = "" }, false},
@@ -43,24 +46,24 @@ func TestNewProfile(t *testing.T) {
 		{"negative lifetime", func(p *selo.Profile) { p.Lifetime = -time.Minute }, false},
 		{"no ceiling", func(p *selo.Profile) { p.MaxLifetime = 0 }, false},
 		{"lifetime over the ceiling", func(p *selo.Profile) { p.Lifetime = p.MaxLifetime + 1 }, false},
-		{"no decision", func(p *selo.Profile) { p.Decision = nil }, false},
-		{"no subject", func(p *selo.Profile) { p.Subject = "" }, false},
-		{"no ids", func(p *selo.Profile) { p.IDs = nil }, false},
-		{"nine decisions", func(p *selo.Profile) { p.Decision = many }, false},
-		{"nine ids", func(p *selo.Profile) { p.IDs = many }, false},
-		{"no assurance", func(p *selo.Profile) { p.Assurance = selo.AssuranceUnset }, false},
-		{"assurance too high", func(p *selo.Profile) { p.Assurance = selo.AssuranceMatch + 1 }, false},
-		{"negative assurance", func(p *selo.Profile) { p.Assurance = -1 }, false},
-		{"decision twice", func(p *selo.Profile) { p.Decision = []string{"isOk", "isOk"} }, false},
-		{"decision twice by case", func(p *selo.Profile) { p.Decision = []string{"isOk", "isOK"} }, false},
-		{"decision twice by mark", func(p *selo.Profile) { p.Decision = []string{"isOk", "is_ok"} }, false},
-		{"decision twice by folding", func(p *selo.Profile) { p.Decision = []string{"isOk", "isO\u212a"} }, false},
-		{"subject is the decision", func(p *selo.Profile) { p.Subject = "isOk" }, false},
-		{"id is the subject", func(p *selo.Profile) { p.IDs = []string{"subjectId"} }, false},
-		{"subject is a time", func(p *selo.Profile) { p.Subject = "iat" }, false},
-		{"id is the expiry", func(p *selo.Profile) { p.IDs = []string{"EXP"} }, false},
-		{"decision is the issuer", func(p *selo.Profile) { p.Decision = []string{"iss"} }, false},
-		{"policy is an id", func(p *selo.Profile) { p.Policy = "docId" }, false},
+		{"no decision", func(p *selo.Profile) { p.Shapes[0].Decision = nil }, false},
+		{"no subject", func(p *selo.Profile) { p.Shapes[0].Subject = "" }, true},
+		{"no ids", func(p *selo.Profile) { p.Shapes[0].IDs = nil }, false},
+		{"nine decisions", func(p *selo.Profile) { p.Shapes[0].Decision = many }, false},
+		{"nine ids", func(p *selo.Profile) { p.Shapes[0].IDs = many }, false},
+		{"no assurance", func(p *selo.Profile) { p.Shapes[0].Assurance = selo.AssuranceUnset }, false},
+		{"assurance too high", func(p *selo.Profile) { p.Shapes[0].Assurance = selo.AssuranceMatch + 1 }, false},
+		{"negative assurance", func(p *selo.Profile) { p.Shapes[0].Assurance = -1 }, false},
+		{"decision twice", func(p *selo.Profile) { p.Shapes[0].Decision = []string{"isOk", "isOk"} }, false},
+		{"decision twice by case", func(p *selo.Profile) { p.Shapes[0].Decision = []string{"isOk", "isOK"} }, false},
+		{"decision twice by mark", func(p *selo.Profile) { p.Shapes[0].Decision = []string{"isOk", "is_ok"} }, false},
+		{"decision twice by folding", func(p *selo.Profile) { p.Shapes[0].Decision = []string{"isOk", "isO\u212a"} }, false},
+		{"subject is the decision", func(p *selo.Profile) { p.Shapes[0].Subject = "isOk" }, false},
+		{"id is the subject", func(p *selo.Profile) { p.Shapes[0].IDs = []string{"subjectId"} }, false},
+		{"subject is a time", func(p *selo.Profile) { p.Shapes[0].Subject = "iat" }, false},
+		{"id is the expiry", func(p *selo.Profile) { p.Shapes[0].IDs = []string{"EXP"} }, false},
+		{"decision is the issuer", func(p *selo.Profile) { p.Shapes[0].Decision = []string{"iss"} }, false},
+		{"policy is an id", func(p *selo.Profile) { p.Shapes[0].Policy = "docId" }, false},
 		{"foreign is the decision", func(p *selo.Profile) { p.Foreign = []string{"isOk"} }, false},
 		{"foreign is a time", func(p *selo.Profile) { p.Foreign = []string{"nbf"} }, false},
 		{"mark is the decision by case", func(p *selo.Profile) { p.Marks = []string{"ISOK"} }, false},
@@ -71,8 +74,8 @@ func TestNewProfile(t *testing.T) {
 		{"token subject with a quote", func(p *selo.Profile) { p.TokenSubject = `a":1,"b` }, false},
 		{"token subject not UTF-8", func(p *selo.Profile) { p.TokenSubject = "\xff" }, false},
 		// A claim without a name is a mistake in a list.
-		{"empty decision", func(p *selo.Profile) { p.Decision = []string{""} }, false},
-		{"empty id", func(p *selo.Profile) { p.IDs = []string{""} }, false},
+		{"empty decision", func(p *selo.Profile) { p.Shapes[0].Decision = []string{""} }, false},
+		{"empty id", func(p *selo.Profile) { p.Shapes[0].IDs = []string{""} }, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -173,15 +176,15 @@ func TestAllIDsAreUsed(t *testing.T) {
 func TestProfileDoesNotChange(t *testing.T) {
 	denied := strings.Replace(documentPayload, `"isOk":true`, `"isOk":false`, 1)
 	for name, change := range map[string]func(p *selo.Profile){
-		"no decision":         func(p *selo.Profile) { p.Decision = nil },
-		"fewer decisions":     func(p *selo.Profile) { p.Decision = p.Decision[1:] },
-		"other decision":      func(p *selo.Profile) { p.Decision[0] = "docKind" },
-		"no ids":              func(p *selo.Profile) { p.IDs = nil },
-		"more ids":            func(p *selo.Profile) { p.IDs = append(p.IDs, "docKind") },
+		"no decision":         func(p *selo.Profile) { p.Shapes[0].Decision = nil },
+		"fewer decisions":     func(p *selo.Profile) { p.Shapes[0].Decision = p.Shapes[0].Decision[1:] },
+		"other decision":      func(p *selo.Profile) { p.Shapes[0].Decision[0] = "docKind" },
+		"no ids":              func(p *selo.Profile) { p.Shapes[0].IDs = nil },
+		"more ids":            func(p *selo.Profile) { p.Shapes[0].IDs = append(p.Shapes[0].IDs, "docKind") },
 		"higher ceiling":      func(p *selo.Profile) { p.MaxLifetime = time.Hour },
 		"other token subject": func(p *selo.Profile) { p.TokenSubject = "isOk" },
-		"no policy":           func(p *selo.Profile) { p.Policy = "" },
-		"higher assurance":    func(p *selo.Profile) { p.Assurance = selo.AssuranceMatch },
+		"no policy":           func(p *selo.Profile) { p.Shapes[0].Policy = "" },
+		"higher assurance":    func(p *selo.Profile) { p.Assurance, p.Shapes[0].Assurance = selo.AssuranceMatch, selo.AssuranceMatch },
 	} {
 		changed, err := selo.NewProfile(document())
 		if err != nil {
@@ -231,9 +234,9 @@ func TestNewProfileCopies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in.Decision[0], in.IDs[0], in.Marks[0], in.Foreign[0] = "x", "x", "x", "x"
-	if p.Decision[0] != "isOk" || p.IDs[0] != "docId" || p.Marks[0] != "docKind" || p.Foreign[0] != "faceId" {
-		t.Errorf("the caller's slices are shared: %v %v %v %v", p.Decision, p.IDs, p.Marks, p.Foreign)
+	in.Shapes[0].Decision[0], in.Shapes[0].IDs[0], in.Marks[0], in.Foreign[0] = "x", "x", "x", "x"
+	if p.Shapes[0].Decision[0] != "isOk" || p.Shapes[0].IDs[0] != "docId" || p.Marks[0] != "docKind" || p.Foreign[0] != "faceId" {
+		t.Errorf("the caller's slices are shared: %v %v %v %v", p.Shapes[0].Decision, p.Shapes[0].IDs, p.Marks, p.Foreign)
 	}
 }
 
@@ -282,9 +285,12 @@ func TestProfiles(t *testing.T) {
 		if p.MaxLifetime > 30*time.Minute || p.Lifetime > 5*time.Minute {
 			t.Errorf("%s lives %v, at most %v", p.Product, p.Lifetime, p.MaxLifetime)
 		}
-		p.Product, p.Decision[0] = "changed", "changed" // which is the caller's own
+		p.Product, p.Roles[0].Name = "changed", "changed" // which is the caller's own
+		if len(p.Shapes) > 0 {
+			p.Shapes[0].Decision[0] = "changed"
+		}
 	}
-	if want := []string{liveness, authentication}; !slices.Equal(products, want) {
+	if want := []string{liveness, authentication, smartAuth, documents}; !slices.Equal(products, want) {
 		t.Errorf("products %v, want %v", products, want)
 	}
 	if selo.CafFaceLiveness().Assurance != selo.AssurancePresence || selo.CafFaceAuthentication().Assurance != selo.AssuranceMatch {

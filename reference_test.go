@@ -23,27 +23,82 @@ import (
 
 // refProduct says by hand what the responses of a product look like.
 type refProduct struct {
-	decisions []string
 	elsewhere []string // claims of other products only
 	marks     []string // one of these must be there
+	shapes    []refShape
+}
+
+// refShape is one form of them. What is of no form is judged as the first.
+type refShape struct {
+	decisions  []string
+	person     string // the claim, or the object that has it
+	within     string // the member of that object
+	ids        []string
+	policy     string
+	challenged string
+	proves     selo.Assurance
+	interim    bool
+	marks      []string // one of these is always there
+	never      []string // none of these ever is
 }
 
 var refProducts = map[string]refProduct{
 	liveness: {
-		decisions: []string{"isAlive"},
-		elsewhere: []string{"isMatch", "isAuthorized", "isNewContext", "policyId", "peopleId", "sessionId", "createdAt", "attemptId", "person"},
+		elsewhere: []string{"isMatch", "isAuthorized", "isNewContext", "policyId", "peopleId"},
+		shapes: []refShape{
+			{
+				decisions: []string{"isAlive"}, person: "personId", ids: []string{"requestId"}, proves: selo.AssurancePresence,
+				never: []string{"sessionId", "createdAt", "attemptId", "person"},
+			},
+			{
+				decisions: []string{"isAlive"}, person: "personId", ids: []string{"sessionId"}, proves: selo.AssurancePresence,
+				marks: []string{"sessionId", "createdAt"}, never: []string{"requestId", "attemptId", "person"},
+			},
+			{
+				decisions: []string{"isAlive"}, person: "person", within: "cpf", ids: []string{"requestId", "attemptId"}, proves: selo.AssurancePresence,
+				marks: []string{"attemptId", "person"}, never: []string{"personId", "sessionId", "createdAt"},
+			},
+		},
 	},
 	authentication: {
-		decisions: []string{"isAlive", "isMatch"},
 		elsewhere: []string{"isAuthorized", "isNewContext", "policyId", "peopleId", "sessionId", "createdAt", "attemptId", "person"},
 		marks:     []string{"isMatch", "message"},
+		shapes: []refShape{
+			{
+				decisions: []string{"isAlive", "isMatch"}, person: "personId", ids: []string{"requestId"}, proves: selo.AssuranceMatch,
+				marks: []string{"isAlive", "personId", "message", "iat"},
+			},
+			{
+				decisions: []string{"isMatch"}, ids: []string{"requestId"},
+				marks: []string{"isMatch"}, never: []string{"isAlive", "personId", "message", "iat"},
+			},
+		},
 	},
+	smartAuth: {
+		elsewhere: []string{"isAlive", "isMatch", "person", "sessionId", "createdAt"},
+		shapes: []refShape{{
+			decisions: []string{"isAuthorized"}, person: "peopleId", ids: []string{"attemptId"}, policy: "policyId",
+			challenged: "isNewContext", proves: selo.AssuranceReauthenticated, interim: true,
+		}},
+	},
+	documents: {},
+}
+
+// names are all claims that are read, or known by name.
+func (p refProduct) names() []string {
+	all := slices.Concat(p.elsewhere, p.marks, []string{"iat", "exp", "nbf", "iss"})
+	for _, s := range p.shapes {
+		all = slices.Concat(all, s.decisions, []string{s.person}, s.ids, []string{s.policy, s.challenged}, s.marks, s.never)
+	}
+	return slices.DeleteFunc(all, func(name string) bool { return name == "" })
 }
 
 type refWant struct {
 	product    refProduct
 	secret     string
 	cpf        string // eleven digits
+	policy     string
+	least      selo.Assurance
 	opened, at time.Time
 	maxAge     time.Duration
 }
@@ -54,7 +109,7 @@ func refOf(t testing.TB, v vector) refWant {
 	if !ok {
 		t.Fatalf("no product %q", v.Product)
 	}
-	w := refWant{product: p, secret: v.Secret, cpf: v.CPF, maxAge: time.Duration(v.MaxAge) * time.Second}
+	w := refWant{product: p, secret: v.Secret, cpf: v.CPF, policy: v.Policy, least: v.assurance(t), maxAge: time.Duration(v.MaxAge) * time.Second}
 	w.opened, w.at = v.times(t)
 	if w.opened.IsZero() && w.maxAge == 0 {
 		w.maxAge = 5 * time.Minute
@@ -66,6 +121,9 @@ func refOf(t testing.TB, v vector) refWant {
 // time, or narrows it when negative: a float64 holds today's times to a quarter of a microsecond, and
 // nothing hangs on less.
 func refVerify(token string, want refWant, slack time.Duration) []selo.Reason {
+	if len(want.product.shapes) == 0 {
+		return no(selo.ReasonProductMismatch)
+	}
 	if len(token) > 16384 {
 		return no(selo.ReasonTooLarge)
 	}
@@ -130,13 +188,8 @@ func refHeader(raw []byte) selo.Reason {
 
 func refJudge(claims map[string]any, want refWant, slack time.Duration) (rs []selo.Reason) {
 	p := want.product
-	read := slices.Concat(p.decisions, p.elsewhere, p.marks, []string{"personId", "requestId", "iat", "exp", "nbf", "iss"})
-	for name := range claims {
-		for _, known := range read {
-			if !slices.Contains(read, name) && refSameSpelling(name, known) {
-				return no(selo.ReasonPayloadInvalid)
-			}
-		}
+	if refMisspelt(claims, p) {
+		return no(selo.ReasonPayloadInvalid)
 	}
 	has := func(name string) bool { _, ok := claims[name]; return ok }
 	if has("iss") {
@@ -147,32 +200,64 @@ func refJudge(claims map[string]any, want refWant, slack time.Duration) (rs []se
 			rs = append(rs, r)
 		}
 	}
-	// What decides nothing at all is of no product, and lacks its claims instead.
-	unmarked := len(p.marks) > 0 && !slices.ContainsFunc(p.marks, has) && slices.ContainsFunc(p.decisions, has)
-	if unmarked || slices.ContainsFunc(p.elsewhere, has) {
+
+	var forms []refShape
+	for _, s := range p.shapes {
+		if (len(s.marks) == 0 || slices.ContainsFunc(s.marks, has)) && !slices.ContainsFunc(slices.Concat(p.elsewhere, s.never), has) {
+			forms = append(forms, s)
+		}
+	}
+	shape := p.shapes[0]
+	if len(forms) > 0 {
+		shape = forms[0]
+	}
+	// What decides nothing at all and has no other product's claim is of no product, and lacks its claims instead.
+	unmarked := len(forms) == 0 || len(p.marks) > 0 && !slices.ContainsFunc(p.marks, has)
+	if len(forms) > 1 || len(forms) == 0 && slices.ContainsFunc(slices.Concat(p.elsewhere, shape.never), has) ||
+		unmarked && slices.ContainsFunc(shape.decisions, has) {
 		add(selo.ReasonProductMismatch)
 	}
 
-	switch person, ok := claims["personId"].(string); {
-	case !has("personId"), ok && person == "":
-		add(selo.ReasonSubjectUnproven)
-	case !ok:
-		add(selo.ReasonClaimType)
-	case person != want.cpf && person != want.cpf[:3]+"."+want.cpf[3:6]+"."+want.cpf[6:9]+"-"+want.cpf[9:]:
-		add(selo.ReasonSubjectMismatch)
+	if shape.policy != "" {
+		switch policy, ok := claims[shape.policy].(string); {
+		case !has(shape.policy):
+			add(selo.ReasonClaimMissing)
+		case !ok:
+			add(selo.ReasonClaimType)
+		case policy != want.policy:
+			add(selo.ReasonPolicyMismatch)
+		}
 	}
 
+	if r := refPerson(claims, shape, want.cpf); r != "" {
+		add(r)
+	}
 	for _, r := range refTimes(claims, want, slack) {
 		add(r)
 	}
 
-	switch id, ok := claims["requestId"].(string); {
-	case !has("requestId"):
-		add(selo.ReasonClaimMissing)
-	case !ok, id == "", len(id) > 256:
-		add(selo.ReasonClaimType)
+	proves := shape.proves
+	if shape.challenged != "" && claims[shape.challenged] != any(true) {
+		proves = selo.AssuranceKnownContext
+		if !has(shape.challenged) {
+			add(selo.ReasonClaimMissing)
+		} else if claims[shape.challenged] != any(false) {
+			add(selo.ReasonClaimType)
+		}
 	}
-	for _, name := range p.decisions {
+	if proves < want.least {
+		add(selo.ReasonAssuranceTooLow)
+	}
+
+	for _, name := range shape.ids {
+		switch id, ok := claims[name].(string); {
+		case !has(name):
+			add(selo.ReasonClaimMissing)
+		case !ok, id == "", len(id) > 256:
+			add(selo.ReasonClaimType)
+		}
+	}
+	for _, name := range shape.decisions {
 		switch claims[name] {
 		case true:
 		case false:
@@ -185,7 +270,50 @@ func refJudge(claims map[string]any, want refWant, slack time.Duration) (rs []se
 			}
 		}
 	}
+	if shape.interim && slices.Contains(rs, selo.ReasonNotApproved) {
+		add(selo.ReasonNotFinal)
+	}
 	return rs
+}
+
+// refMisspelt reports whether a claim, or the member of one that names the person, is there in another spelling.
+func refMisspelt(claims map[string]any, p refProduct) bool {
+	like := func(members map[string]any, read []string) bool {
+		for name := range members {
+			for _, known := range read {
+				if !slices.Contains(read, name) && refSameSpelling(name, known) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	for _, s := range p.shapes {
+		if person, ok := claims[s.person].(map[string]any); ok && s.within != "" && like(person, []string{s.within}) {
+			return true
+		}
+	}
+	return like(claims, p.names())
+}
+
+func refPerson(claims map[string]any, shape refShape, cpf string) selo.Reason {
+	value, there := claims[shape.person]
+	if shape.within != "" && there {
+		object, ok := value.(map[string]any)
+		if !ok {
+			return selo.ReasonClaimType
+		}
+		value, there = object[shape.within]
+	}
+	switch person, ok := value.(string); {
+	case shape.person == "", !there, ok && person == "":
+		return selo.ReasonSubjectUnproven
+	case !ok:
+		return selo.ReasonClaimType
+	case person != cpf && person != cpf[:3]+"."+cpf[3:6]+"."+cpf[6:9]+"-"+cpf[9:]:
+		return selo.ReasonSubjectMismatch
+	}
+	return ""
 }
 
 func refTimes(claims map[string]any, want refWant, slack time.Duration) (rs []selo.Reason) {
@@ -250,7 +378,7 @@ func refSameSpelling(a, b string) bool {
 
 var errRef = errors.New("refused")
 
-// refObject reads one strict JSON object, at most 32 deep: numbers as json.Number, nested values as
+// refObject reads one strict JSON object, at most 32 deep: numbers as json.Number, objects as maps, arrays as
 // json.Delim.
 func refObject(raw []byte) (map[string]any, error) { return refObjectWithin(raw, 32) }
 
@@ -299,8 +427,7 @@ func refValue(d *json.Decoder, deeper int) (any, error) {
 		return nil, errRef
 	}
 	if t == json.Delim('{') {
-		_, err = refMembers(d, deeper-1)
-		return t, err
+		return refMembers(d, deeper-1)
 	}
 	for d.More() {
 		if _, err := refValue(d, deeper-1); err != nil {

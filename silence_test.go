@@ -2,6 +2,7 @@ package selo_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/gob"
 	"encoding/hex"
@@ -15,6 +16,8 @@ import (
 	"testing"
 
 	"github.com/go-json-experiment/json"
+	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/transcript"
 )
 
 var verbs = []string{
@@ -144,5 +147,69 @@ func TestForms(t *testing.T) {
 	}
 	if all := len(printed(raw)); leaks < all/2 {
 		t.Errorf("only %d of %d ways show bytes that anyone may print", leaks, all)
+	}
+}
+
+// TestErrorsUnprinted plants people, attempts and policies in responses, records and what the app says, refuses them
+// for every reason that names one, and looks for them in all that is said.
+func TestErrorsUnprinted(t *testing.T) {
+	const appID, badPolicy, signed = "attempt-named-by-the-app", "policy-named-by-the-token", "attempt-named-by-the-token"
+	hidden := []string{appID, badPolicy, signed, otherCPF, "111.444.777-35", testCPF, testSecret}
+	person := cpfOf(t, otherCPF)
+	records := []*selo.Attempt{
+		{Outcome: selo.AttemptApproved, CPF: person, At: testNow, Policy: badPolicy},
+		{Outcome: selo.AttemptRefused, CPF: person}, {Outcome: selo.AttemptPending, CPF: person}, {Outcome: selo.AttemptApproved},
+	}
+	id := `"` + signed + `"`
+	said := make(map[selo.Reason]int)
+	hear := func(err error) {
+		t.Helper()
+		if err == nil {
+			t.Error("granted")
+			return
+		}
+		for _, r := range selo.ReasonsOf(err) {
+			said[r]++
+		}
+		text := fmt.Sprintf("%v %+v %#v %q", transcript.Error(err), err, err, err)
+		for _, s := range hidden {
+			if strings.Contains(text, s) {
+				t.Errorf("%q is in %s", s, text)
+			}
+		}
+	}
+	for product, payloads := range map[string][]string{
+		liveness: {apiLive("attemptId", id), apiLive("attemptId", id, "person", "{}"), apiLive("attemptId", id, "person", `{"CPF":"`+otherCPF+`"}`),
+			apiLive("person", `{"cpf":"111.444.777-35"}`), live("personId", ""), web("sessionId", "7", "requestId", id)},
+		authentication: {apiMatch(), apiMatch("attemptId", id)},
+		smartAuth: {attest("attemptId", id, "isNewContext", "false"), attest("attemptId", id, "policyId", `"`+badPolicy+`"`), attest("attemptId", id, "isAuthorized", "false"),
+			attest("peopleId", `"`+otherCPF+`"`, "attemptId", "7")},
+		documents: {live()},
+	} {
+		for _, payload := range payloads {
+			for _, a := range records {
+				for _, app := range []string{"", appID, strings.Repeat(appID, 20)} {
+					want := expecting(t, product)
+					want.Recheck, want.AttemptID = (&provider{a: a}).recheck, app
+					want.Assurance = max(want.Profile.Recheck, want.Assurance)
+					_, err := selo.Verify(context.Background(), sign(payload), want)
+					hear(err)
+				}
+			}
+		}
+	}
+	want := expecting(t, smartAuth)
+	want.Assurance, want.Recheck = selo.AssuranceMatch, (&provider{}).recheck
+	_, err := selo.Verify(context.Background(), sign(attest("attemptId", id)), want)
+	hear(err)
+	hear(selo.VerifyWebhook([]byte(otherCPF), badPolicy, secretOf(t, testSecret)))
+
+	for _, r := range []selo.Reason{
+		selo.ReasonRecheckDisagrees, selo.ReasonNotFinal, selo.ReasonNotApproved, selo.ReasonPolicyMismatch, selo.ReasonSubjectMismatch, selo.ReasonSubjectUnproven,
+		selo.ReasonRequestInvalid, selo.ReasonProviderUnavailable, selo.ReasonProductMismatch, selo.ReasonAssuranceTooLow, selo.ReasonClaimType, selo.ReasonSignatureInvalid,
+	} {
+		if said[r] == 0 {
+			t.Errorf("nothing was refused as %s", r)
+		}
 	}
 }

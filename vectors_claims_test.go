@@ -118,8 +118,6 @@ func confusionRows() []row {
 	expiry := fmt.Sprint(testOpened.Add(5 * time.Minute).Unix())
 	mobile := `{"iss":"` + testClientID + `","exp":` + expiry + `,"peopleId":"` + testCPF + `"}`
 	attestation := `{"attemptId":"a1","peopleId":"` + testCPF + `","policyId":"p1","isAuthorized":true,"isNewContext":true,"iat":1700000030,"exp":1700000150}`
-	web := `{"sessionId":"s1","personId":"` + testCPF + `","isAlive":true,"imageUrl":"https://images.example/1.jpg","createdAt":"2023-11-14T22:13:50Z","iat":1700000030}`
-	classic := `{"requestId":"` + testRequestID + `","isAlive":true,"attemptId":"a1","person":{"cpf":"` + testCPF + `","name":"Ana"},"message":"ok"}`
 	rows := []row{
 		{name: "mobile-token", why: "Our own mobile token is signed with the same secret and is in the app's hands.", token: minted(liveness), want: confused},
 		{name: "mobile-token-authentication", why: "Our own mobile token is signed with the same secret and is in the app's hands.", product: authentication, token: minted(authentication), want: confused},
@@ -144,9 +142,6 @@ func confusionRows() []row {
 		{name: "attestation-as-liveness", why: "A Smart Auth attestation may come of a pass without any biometric.", token: sign(attestation), want: no(selo.ReasonProductMismatch, selo.ReasonSubjectUnproven, selo.ReasonClaimMissing)},
 		{name: "attestation-with-liveness", why: "An attestation with all that liveness needs is still an attestation.", token: sign(live("attemptId", `"a1"`, "policyId", `"p1"`, "isAuthorized", "true", "isNewContext", "false")), want: other},
 		{name: "attestation-with-authentication", why: "An attestation with all that authentication needs is still an attestation.", product: authentication, token: sign(auth("attemptId", `"a1"`, "policyId", `"p1"`, "isAuthorized", "true", "isNewContext", "false")), want: other},
-		{name: "web-as-liveness", why: "Web liveness is another product, with other ids.", token: sign(web), want: no(selo.ReasonProductMismatch, selo.ReasonClaimMissing)},
-		{name: "classic-as-liveness", why: "The mobile API's response names the person elsewhere and carries no time.", token: sign(classic), want: no(selo.ReasonProductMismatch, selo.ReasonSubjectUnproven, selo.ReasonFreshnessUnproven)},
-		{name: "api-authentication", why: "The mobile API's match names no person, no time and no liveness.", product: authentication, token: sign(`{"requestId":"` + testRequestID + `","isMatch":true}`), want: no(selo.ReasonSubjectUnproven, selo.ReasonFreshnessUnproven, selo.ReasonClaimMissing)},
 		{name: "module-envelope", why: "The envelope around a signed response is not one.", token: sign(`{"moduleName":"faceLiveness","signedResponse":"` + sign(live()) + `"}`), want: no(selo.ReasonSubjectUnproven, selo.ReasonFreshnessUnproven, selo.ReasonClaimMissing)},
 		{name: "foreign-null", why: "Another product's claim is one, whatever its value.", token: sign(live("isMatch", "null")), want: other},
 		{name: "foreign-escaped", why: "An escape in the name does not hide it.", token: sign(live(`session\u0049d`, `"s1"`)), want: other},

@@ -2,6 +2,7 @@ package selo_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -29,6 +30,8 @@ type vector struct {
 	Opened   string   `json:"opened,omitempty"`
 	At       string   `json:"at"`
 	MaxAge   int      `json:"max_age,omitempty"`
+	Policy   string   `json:"policy,omitempty"`
+	Least    string   `json:"assurance,omitempty"`
 	Token    string   `json:"token"`
 	Expected expected `json:"expected"`
 }
@@ -52,6 +55,8 @@ type row struct {
 	opened    string // RFC 3339 or "unknown"
 	at        string
 	maxAge    int
+	policy    string         // for a product that has one; "" is testPolicy
+	assurance selo.Assurance // the least required; unset is presence
 }
 
 // no lists the reasons that the design gives for refusing a row.
@@ -73,6 +78,7 @@ func topics() []topic {
 		{"subject.json", "The response names the person the attempt is for.", subjectRows()},
 		{"freshness.json", "iat, exp, nbf and the age of a response.", freshnessRows()},
 		{"confusion.json", "Authentic tokens of another kind or another product.", confusionRows()},
+		{"shapes.json", "The forms of a product's response: web and mobile API, Smart Auth, and the product that has none.", shapeRows()},
 		{"decision.json", "Only JSON true is a yes.", decisionRows()},
 		{"ids.json", "The provider's id of the attempt.", idRows()},
 		{"honest.json", "Unusual but honest responses, which must be granted.", honestRows()},
@@ -87,6 +93,12 @@ func (r row) vector() vector {
 	}
 	if v.Product == "" {
 		v.Product = liveness
+	}
+	if v.Product == smartAuth {
+		v.Policy = cmp.Or(r.policy, testPolicy)
+	}
+	if r.assurance != selo.AssuranceUnset {
+		v.Least = r.assurance.String()
 	}
 	switch v.Opened {
 	case "":
@@ -178,6 +190,12 @@ func readVectors(t testing.TB) []vector {
 				v.Encoding != "utf-8" || v.CPF == "" || v.At == "" || f.About == "" {
 				t.Errorf("%s: %q lacks a field", path, v.Name)
 			}
+			if (v.Policy != "") != (v.Product == smartAuth) {
+				t.Errorf("%s: %q of %s has policy %q", path, v.Name, v.Product, v.Policy)
+			}
+			if least := v.assurance(t); (v.Least != "") != (least > selo.AssurancePresence) {
+				t.Errorf("%s: %q says assurance %q, which is what its absence means", path, v.Name, v.Least)
+			}
 			if granted := len(v.Expected.Reasons) == 0; granted != (v.Expected.Decision == "granted") ||
 				!granted && v.Expected.Decision != "denied" {
 				t.Errorf("%s: %q expects %+v", path, v.Name, v.Expected)
@@ -185,8 +203,8 @@ func readVectors(t testing.TB) []vector {
 			all = append(all, v)
 		}
 	}
-	if len(all) < 150 {
-		t.Fatalf("%d vectors, want at least 150", len(all))
+	if len(all) < 500 {
+		t.Fatalf("%d vectors, want at least 500", len(all))
 	}
 	return all
 }
@@ -205,6 +223,17 @@ func (v vector) times(t testing.TB) (opened, at time.Time) {
 	return opened, at
 }
 
+func (v vector) assurance(t testing.TB) selo.Assurance {
+	t.Helper()
+	least := selo.AssurancePresence
+	if v.Least != "" {
+		if err := least.UnmarshalText([]byte(v.Least)); err != nil {
+			t.Fatalf("%s: %v", v.Name, err)
+		}
+	}
+	return least
+}
+
 func (v vector) expectation(t testing.TB) selo.Expectation {
 	t.Helper()
 	opened, at := v.times(t)
@@ -217,7 +246,8 @@ func (v vector) expectation(t testing.TB) selo.Expectation {
 		MaxAge:  time.Duration(v.MaxAge) * time.Second,
 		Once:    new(selo.MemoryOnce),
 
-		Assurance: selo.AssurancePresence,
+		Assurance: v.assurance(t),
+		Policy:    v.Policy,
 	}
 }
 
@@ -225,6 +255,7 @@ func TestMain(m *testing.M) {
 	transcript.Secret(testSecret)
 	transcript.Secret(testSandboxSecret)
 	transcript.CPF(testCPF)
+	transcript.CPF(otherCPF)
 	os.Exit(transcript.Main(m))
 }
 

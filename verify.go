@@ -2,8 +2,6 @@ package selo
 
 import (
 	"context"
-	"fmt"
-	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -52,30 +50,43 @@ type Expectation struct {
 	// Policy is the provider policy that must have been run; required exactly when the profile names a
 	// Policy claim.
 	Policy string
+
+	// Recheck asks the provider about the attempt when the response alone is not enough: when it names
+	// nobody, carries no time or proves too little, and is good otherwise. nil never asks.
+	Recheck Recheck
+	// RecheckAlways asks about every response that would grant.
+	RecheckAlways bool
+	// AttemptID tells the re-check where to look when the response does not carry the id of its attempt. It
+	// is unsigned and may come from the app: what it finds must fit the person and the time all the same.
+	AttemptID string
 }
 
 // Response is a signed response that was verified, approved, and used up. There is no Response for
 // anything else.
 type Response struct {
 	Product   string
-	Assurance Assurance // what it proves
-	IssuedAt  time.Time // when the provider made it
+	Shape     string    // the form it came in
+	Assurance Assurance // what it proves, with the re-check if there was one
+	IssuedAt  time.Time // when the provider made it; zero when only the re-check says
 	ExpiresAt time.Time // zero when it carries no exp
 	IDs       []UsedID  // the ids that are now used up
+	Rechecked bool      // the provider was asked, and agreed
 }
 
 // Verify decides whether a signed response grants what was expected. It returns a Response, or an *Error
 // with every reason against it, never both. A caller grants on a nil error and on nothing else.
 //
 // The checks, in order: size; three canonical segments; HMAC under the expected key, in constant time;
-// header; one strict JSON object; not our own mobile token nor another product's response; the subject is
-// the expected person; made after the attempt began, not in the future, not expired; proves enough; carries
-// its ids; every decision claim is JSON true; no id was used before. The checks up to the JSON object stop at the first
-// fault, since nothing after it is known; the later ones report everything they find.
+// header; one strict JSON object; not our own mobile token nor another product's response, but exactly one
+// shape of this one; the policy is the expected one; the subject is the expected person; made after the
+// attempt began, not in the future, not expired; proves enough; carries its ids; every decision claim is
+// JSON true; the re-check, where there is one, agrees; no id was used before. The checks up to the JSON
+// object stop at the first fault, since nothing after it is known; the later ones report everything they
+// find, and only what finds nothing else wrong asks the provider or uses anything up.
 //
-// The ids are used up by an answer, yes or no: when all is well, or when all is well but the decision. In
-// the latter case Denied reports true. A response refused for any other reason uses up
-// nothing.
+// The ids are used up by an answer, yes or no: when all is well, when all is well but the decision, or when
+// the provider's own record contradicts a response that is good by itself. In the latter two cases Denied
+// reports true. A response refused for any other reason uses up nothing.
 func Verify(ctx context.Context, token string, want Expectation) (*Response, error) {
 	v := verification{want: want}
 	if err := v.prepare(); err != nil {
@@ -94,15 +105,16 @@ func Verify(ctx context.Context, token string, want Expectation) (*Response, err
 		return nil, refuse(ReasonPayloadInvalid, "payload", err.Error())
 	}
 	v.judge()
-	if len(v.faults) == 0 || len(v.faults) == v.notApproved {
+	if v.needsRecheck() {
+		v.recheck(ctx)
+	}
+	if len(v.faults) == 0 || Denied(v.refusal()) {
 		if err := useOnce(ctx, want.Once, v.response.IDs, time.Time{}); err != nil {
 			v.faults = append(v.faults, err)
 		}
 	}
-	if len(v.faults) > 0 {
-		first := *v.faults[0]
-		first.Also = append(slices.Clone(first.Also), v.faults[1:]...)
-		return nil, &first
+	if err := v.refusal(); err != nil {
+		return nil, err
 	}
 	return v.response, nil
 }
@@ -115,17 +127,16 @@ type verification struct {
 	reader   *jwsReader
 	response *Response
 
-	misspelt, confused, foreign string // a claim of that kind, if there was one
-	marked                      bool
-	decisions                   [maxIDs]answer
-	subject                     answer // yes: the right one
-	policy                      answer
-	issued, expires, notBefore  answer
-	notBeforeTime               time.Time
-	ids                         [maxIDs]answer
+	misspelt, confused string // a claim of that kind, if there was one
+	seen               claimSet
+	answers            [maxClaims]answer // yes: true, the right one, or readable
+	notBeforeTime      time.Time
+	ids                [maxIDs]string
+	issued             answer
+	expires, notBefore answer
 
-	faults      []*Error
-	notApproved int // how many of faults are a decision of false
+	shape  *checkedShape
+	faults []*Error
 }
 
 // answer is what a claim turned out to be.
@@ -160,8 +171,12 @@ func (v *verification) prepare() *Error {
 		return refuse(ReasonRequestInvalid, "opened", "is before 2020: an unset time of another system? Leave it zero if it is not known")
 	case w.Assurance < AssuranceUnset || w.Assurance > AssuranceMatch:
 		return refuse(ReasonRequestInvalid, "assurance", "is none of the assurances")
-	case (w.Policy == "") != (v.profile.Policy == ""):
+	case len(v.profile.shapes) == 0:
+		return refuse(ReasonProductMismatch, "profile", v.profile.Product+" has no signed response, so nothing that an app brings back can be decided")
+	case (w.Policy == "") != (v.profile.shapes[0].Policy == ""):
 		return refuse(ReasonRequestInvalid, "policy", "is required for products that run a provider policy, and only for them")
+	case w.RecheckAlways && (w.Recheck == nil || v.profile.Recheck == AssuranceUnset):
+		return refuse(ReasonRequestInvalid, "recheck", "is demanded always, and cannot be had")
 	}
 	if w.Assurance == AssuranceUnset {
 		w.Assurance = AssuranceMatch
@@ -176,11 +191,7 @@ func (v *verification) prepare() *Error {
 	if v.now.IsZero() {
 		v.now = time.Now()
 	}
-	v.response = &Response{
-		Product:   v.profile.Product,
-		Assurance: v.profile.Assurance,
-		IDs:       make([]UsedID, len(v.profile.IDs)),
-	}
+	v.response = &Response{Product: v.profile.Product}
 	return nil
 }
 
@@ -195,35 +206,35 @@ func (v *verification) member(name []byte, value jsontext.Value) {
 		}
 		return
 	}
-	v.marked = v.marked || c.mark
+	v.seen |= 1 << c.at
+	answer := &v.answers[c.at]
 	switch c.role {
-	case roleDecision:
-		v.decisions[c.index] = wrongType
+	case roleDecision, roleChallenged:
+		*answer = wrongType
 		switch value.Kind() {
 		case 't':
-			v.decisions[c.index] = yes
+			*answer = yes
 		case 'f':
-			v.decisions[c.index] = no
+			*answer = no
 		}
 	case roleSubject:
-		v.subject = v.samePerson(value)
+		if c.member == "" {
+			*answer = v.samePerson(value)
+		} else {
+			*answer = v.samePersonIn(value, c)
+		}
 	case roleID:
-		v.ids[c.index] = wrongType
+		*answer = wrongType
 		if text, ok := r.text(value); ok && len(text) > 0 && len(text) <= maxIDSize {
-			v.ids[c.index] = yes
-			v.response.IDs[c.index] = UsedID{
-				Provider:    v.profile.Provider,
-				Environment: v.want.Key.environment(),
-				Field:       c.name,
-				Value:       string(text),
-			}
+			*answer = yes
+			v.ids[c.id] = string(text)
 		}
 	case rolePolicy:
-		v.policy = wrongType
+		*answer = wrongType
 		if text, ok := r.text(value); ok {
-			v.policy = no
+			*answer = no
 			if string(text) == v.want.Policy {
-				v.policy = yes
+				*answer = yes
 			}
 		}
 	case roleIssuedAt:
@@ -234,8 +245,6 @@ func (v *verification) member(name []byte, value jsontext.Value) {
 		v.notBeforeTime, v.notBefore = readTime(value)
 	case roleIssuer:
 		v.confused = c.name
-	case roleForeign:
-		v.foreign = c.name
 	}
 }
 
@@ -254,129 +263,37 @@ func (v *verification) samePerson(value jsontext.Value) answer {
 	if len(text) == 0 {
 		return missing
 	}
-	if v.want.SameCPF != nil {
-		if cpf, err := ParseCPF(string(text)); err == nil && v.want.SameCPF(cpf) {
+	if v.want.SameCPF == nil {
+		if d, ok := normalizeCPF(string(text)); ok && string(d[:]) == v.want.CPF.Digits() {
 			return yes
 		}
 		return no
 	}
-	if d, ok := normalizeCPF(string(text)); ok && string(d[:]) == v.want.CPF.Digits() {
+	if cpf, err := ParseCPF(string(text)); err == nil && v.want.SameCPF(cpf) {
 		return yes
 	}
 	return no
 }
 
-func (v *verification) fault(r Reason, field, detail string) {
-	v.faults = append(v.faults, refuse(r, field, detail))
-}
-
-// judge turns what was read into faults, in the order that Verify documents.
-func (v *verification) judge() {
-	if v.misspelt != "" {
-		v.fault(ReasonPayloadInvalid, v.misspelt, "is spelled another way; other decoders may read it as the claim")
-		return
+// samePersonIn looks for the person in a member of an object.
+func (v *verification) samePersonIn(value jsontext.Value, c *claim) answer {
+	if value.Kind() != '{' {
+		return wrongType
 	}
-	if v.confused != "" {
-		v.fault(ReasonTokenConfusion, v.confused, "responses carry none; this is a mobile token or made like one")
-		return
-	}
-	v.judgeShape()
-	v.judgeSubject()
-	v.judgeTimes()
-	if v.response.Assurance < v.want.Assurance {
-		v.fault(ReasonAssuranceTooLow, "assurance", fmt.Sprintf("%s proves %v, %v is required", v.response.Product, v.response.Assurance, v.want.Assurance))
-	}
-	v.judgeIDs()
-	v.judgeDecisions()
-}
-
-func (v *verification) judgeShape() {
-	switch p := v.profile; {
-	case v.foreign != "":
-		v.fault(ReasonProductMismatch, v.foreign, "is a claim of another product's response than "+p.Product)
-	case len(p.Marks) > 0 && !v.marked && v.decisions != [maxIDs]answer{}:
-		v.fault(ReasonProductMismatch, p.Marks[0], "has none of the claims that tell "+p.Product+" from other products")
-	}
-	if p := v.profile; p.Policy != "" {
-		switch v.policy {
-		case missing:
-			v.fault(ReasonClaimMissing, p.Policy, "must name the policy that was run")
-		case wrongType:
-			v.fault(ReasonClaimType, p.Policy, "must be a string")
-		case no:
-			v.fault(ReasonPolicyMismatch, p.Policy, "is not the expected policy")
+	found := missing
+	inner := jwsReaders.Get().(*jwsReader)
+	defer inner.release()
+	err := inner.object(value, func(name []byte, value jsontext.Value) {
+		inner.folded = appendFolded(inner.folded[:0], name)
+		switch {
+		case string(name) == c.member:
+			found = v.samePerson(value)
+		case string(inner.folded) == string(appendFolded(nil, []byte(c.member))):
+			v.misspelt = c.name + "." + c.member
 		}
+	})
+	if err != nil {
+		return wrongType // cannot be: the whole payload was read already
 	}
-}
-
-func (v *verification) judgeSubject() {
-	switch field := v.profile.Subject; v.subject {
-	case missing:
-		v.fault(ReasonSubjectUnproven, field, "names nobody")
-	case wrongType:
-		v.fault(ReasonClaimType, field, "must be a string")
-	case no:
-		v.fault(ReasonSubjectMismatch, field, "is not the CPF that the attempt is for")
-	}
-}
-
-func (v *verification) judgeTimes() {
-	const notATime = "must be a number of seconds since 1970"
-	issued := v.response.IssuedAt
-	switch v.issued {
-	case missing:
-		v.fault(ReasonFreshnessUnproven, "iat", "does not say when the response was made")
-	case wrongType:
-		v.fault(ReasonClaimType, "iat", notATime)
-	default:
-		switch w := &v.want; {
-		case issued.After(v.now.Add(w.Skew)):
-			v.fault(ReasonFromTheFuture, "iat", fmt.Sprintf("is more than %v ahead of now", w.Skew))
-		case !w.Opened.IsZero() && issued.Before(w.Opened.Add(-OpenedSlack)):
-			v.fault(ReasonStale, "iat", "is before the attempt began")
-		case w.MaxAge > 0 && issued.Before(v.now.Add(-w.MaxAge)):
-			v.fault(ReasonStale, "iat", fmt.Sprintf("is more than %v ago", w.MaxAge))
-		}
-	}
-	switch v.expires {
-	case wrongType:
-		v.fault(ReasonClaimType, "exp", notATime)
-	case yes:
-		if !v.now.Before(v.response.ExpiresAt) {
-			v.fault(ReasonExpired, "exp", "has passed")
-		}
-	}
-	switch v.notBefore {
-	case wrongType:
-		v.fault(ReasonClaimType, "nbf", notATime)
-	case yes:
-		if v.notBeforeTime.After(v.now.Add(v.want.Skew)) {
-			v.fault(ReasonFromTheFuture, "nbf", fmt.Sprintf("is more than %v ahead of now", v.want.Skew))
-		}
-	}
-}
-
-func (v *verification) judgeIDs() {
-	for i, field := range v.profile.IDs {
-		switch v.ids[i] {
-		case missing:
-			v.fault(ReasonClaimMissing, field, "identifies the attempt")
-		case wrongType:
-			v.fault(ReasonClaimType, field, fmt.Sprintf("must be a string of 1 to %d bytes", maxIDSize))
-		}
-	}
-}
-
-func (v *verification) judgeDecisions() {
-	for i, field := range v.profile.Decision {
-		switch v.decisions[i] {
-		case missing:
-			v.fault(ReasonClaimMissing, field, "is what decides")
-		case wrongType:
-			v.fault(ReasonClaimType, field, "must be JSON true or false")
-		case no:
-			v.fault(ReasonNotApproved, field, "is false")
-			v.notApproved++
-		}
-	}
+	return found
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -21,7 +23,7 @@ func TestVerifyResponse(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(&selo.Response{
-		Product: authentication, Assurance: selo.AssuranceMatch,
+		Product: authentication, Shape: "native", Assurance: selo.AssuranceMatch,
 		IssuedAt: time.Unix(1_700_000_030, 0), ExpiresAt: time.Unix(1_700_000_120, 0),
 		IDs: []selo.UsedID{{Provider: "caf", Environment: selo.EnvironmentSandbox, Field: "requestId", Value: testRequestID}},
 	}, got); d != "" {
@@ -341,12 +343,23 @@ var allReasons = []selo.Reason{
 	"request_invalid", "caller_unauthenticated", "caller_forbidden", "cpf_missing", "cpf_invalid", "cpf_mismatch", "product_unknown",
 	"purpose_unknown", "rule_denied", "rate_limited", "key_unavailable", "idempotency_conflict", "provider_unavailable", "store_unavailable",
 	"too_large", "malformed", "header_refused", "algorithm_refused", "signature_invalid", "payload_invalid", "token_confusion",
-	"product_mismatch", "claim_missing", "claim_type", "subject_unproven", "subject_mismatch", "policy_mismatch", "freshness_unproven",
-	"stale", "from_the_future", "expired", "replayed", "assurance_too_low", "not_approved", "session_unknown", "session_not_open",
+	"product_mismatch", "claim_missing", "claim_type", "subject_unproven", "subject_mismatch", "policy_mismatch", "purpose_mismatch", "freshness_unproven",
+	"stale", "from_the_future", "expired", "replayed", "assurance_too_low", "not_approved", "not_final", "recheck_disagrees", "session_unknown", "session_not_open",
 	"too_many_attempts", "key_revoked",
 }
 
 func TestReasons(t *testing.T) {
+	src, err := os.ReadFile("errors.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var declared []selo.Reason
+	for _, m := range regexp.MustCompile(`Reason = "(\w+)"`).FindAllSubmatch(src, -1) {
+		declared = append(declared, selo.Reason(m[1]))
+	}
+	if d := cmp.Diff(declared, allReasons); d != "" {
+		t.Errorf("the list of reasons is not that of errors.go: %s", d)
+	}
 	for _, r := range allReasons {
 		err := fmt.Errorf("answering: %w", &selo.Error{Reason: "other", Also: []*selo.Error{{Reason: r}, {Reason: r}}})
 		if !errors.Is(err, r) || !slices.Equal(selo.ReasonsOf(err), no("other", r)) {
@@ -385,9 +398,11 @@ func TestReasonsOfVectors(t *testing.T) {
 			t.Errorf("%s: why is not a sentence: %q", v.Name, v.Why)
 		}
 	}
-	for _, r := range allReasons[14:31] {
-		if !seen[r] && r != selo.ReasonPolicyMismatch {
-			t.Errorf("no vector expects %s", r)
+	// A vector is one response to one attempt: no second use, no question to the provider, no receipt.
+	other := no(selo.ReasonReplayed, selo.ReasonRecheckDisagrees, selo.ReasonPurposeMismatch)
+	for _, r := range allReasons[slices.Index(allReasons, selo.ReasonTooLarge):slices.Index(allReasons, selo.ReasonSessionUnknown)] {
+		if seen[r] == slices.Contains(other, r) {
+			t.Errorf("a vector expects %s: %v", r, seen[r])
 		}
 	}
 }

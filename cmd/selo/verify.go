@@ -25,6 +25,7 @@ type attemptFlags struct {
 	Opened     *string        `placeholder:"RFC3339" help:"When the attempt began; no response may be older."`
 	MaxAge     *time.Duration `name:"max-age" placeholder:"5m" help:"How old a response may be; default 5m without --opened, no further bound with it."`
 	Policy     *string        `name:"policy-id" placeholder:"ID" help:"Provider policy that must have been run, for products that run one."`
+	Assurance  *string        `placeholder:"NAME" help:"The least that is enough: presence, known-context, reauthenticated or match; default the most that the product proves."`
 }
 
 // read turns the flags into what is expected of a response, or into a usage error.
@@ -34,6 +35,11 @@ func (f *attemptFlags) read(std streams) (want selo.Expectation, err error) {
 		return want, usagef("--product: %w", err)
 	}
 	want.Assurance = want.Profile.Assurance // whoever names the product knows what it proves
+	if f.Assurance != nil {
+		if err := want.Assurance.UnmarshalText([]byte(*f.Assurance)); err != nil {
+			return want, usagef("--assurance: %w", err)
+		}
+	}
 	if f.ClientID == "" {
 		return want, usagef("--client-id: is empty")
 	}
@@ -59,7 +65,7 @@ func (f *attemptFlags) read(std streams) (want selo.Expectation, err error) {
 			return want, usagef("--max-age: must be more than 0")
 		}
 	}
-	if (f.Policy != nil) != (want.Profile.Policy != "") {
+	if f.Policy != nil && !want.Profile.HasPolicy() {
 		return want, usagef("--policy-id: is for products that run a provider policy, and only for them; %s is not one", f.Product)
 	}
 	if f.Policy != nil {
@@ -90,8 +96,9 @@ type mintCommand struct {
 
 // Help is shown below the flags.
 func (mintCommand) Help() string {
-	return `It takes the flags of verify, so that one set serves both; --opened, --max-age and --policy-id are about the
-response and change nothing in the token.`
+	return `It takes the flags of verify, so that one set serves both; --opened, --max-age, --policy-id and --assurance
+are about the response and change nothing in the token. Smart Auth needs two tokens: this one for its role identity,
+and one of caf/face-liveness, under the key that is activated for it, for its role face.`
 }
 
 // Run prints one mobile token.

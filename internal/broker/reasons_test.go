@@ -20,6 +20,8 @@ var elsewhere = map[selo.Reason]string{
 	selo.ReasonIdempotencyConflict:   "there is no Idempotency-Key yet",
 	selo.ReasonProviderUnavailable:   "nothing calls the provider yet",
 	selo.ReasonPolicyMismatch:        "no product yet names a provider policy",
+	selo.ReasonNotFinal:              "no product yet is asked about",
+	selo.ReasonRecheckDisagrees:      "no product yet is asked about",
 	selo.ReasonPurposeMismatch:       "selo.VerifyReceipt refuses for it",
 }
 

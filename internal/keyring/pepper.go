@@ -96,6 +96,25 @@ func (p *Pepper) OpenSubject(session string, sealed []byte) (string, error) {
 	return string(id), nil
 }
 
+// SealToken encrypts a token that the provider made for one session, for whoever repeats the request that got it.
+func (p *Pepper) SealToken(session, token string) []byte {
+	return p.keys().seal.Seal(nil, nil, []byte(token), []byte("token "+session))
+}
+
+// OpenToken decrypts what SealToken made for the same session.
+func (p *Pepper) OpenToken(session string, sealed []byte) (string, error) {
+	token, err := p.keys().seal.Open(nil, nil, sealed, []byte("token "+session))
+	if err != nil {
+		return "", errors.New("the sealed token does not open: another pepper, or another session's")
+	}
+	return string(token), nil
+}
+
+// Request returns the hash under which a request is found that its caller sends again. It may be made of a CPF.
+func (p *Pepper) Request(parts ...string) []byte {
+	return p.hmac(append([]string{"request"}, parts...)...)
+}
+
 // Format prints [secret] for every verb.
 func (Pepper) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[secret]") }
 

@@ -216,3 +216,33 @@ func TestPeppers(t *testing.T) {
 		t.Errorf("a version twice: %v", err)
 	}
 }
+
+// A sealed token opens for its own session and under its own pepper, and is no sealed subject.
+func TestSealToken(t *testing.T) {
+	p, err := NewPepper(1, []byte(strings.Repeat("p", 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := NewPepper(1, []byte(strings.Repeat("q", 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := p.SealToken("ses_1", "the token")
+	if got, err := p.OpenToken("ses_1", sealed); err != nil || got != "the token" {
+		t.Errorf("%q, %v", got, err)
+	}
+	for name, open := range map[string]func() (string, error){
+		"another session": func() (string, error) { return p.OpenToken("ses_2", sealed) },
+		"another pepper":  func() (string, error) { return other.OpenToken("ses_1", sealed) },
+		"as a subject":    func() (string, error) { return p.OpenSubject("ses_1", sealed) },
+		"a subject":       func() (string, error) { return p.OpenToken("ses_1", p.SealSubject("ses_1", "ana")) },
+		"cut":             func() (string, error) { return p.OpenToken("ses_1", sealed[:len(sealed)-1]) },
+	} {
+		if got, err := open(); err == nil {
+			t.Errorf("%s: opened as %q", name, got)
+		}
+	}
+	if string(p.Request("a", "bc")) == string(p.Request("ab", "c")) || string(p.Request("a")) == string(other.Request("a")) {
+		t.Error("two requests are one")
+	}
+}

@@ -123,6 +123,18 @@ func (r *Ring) ForMint(env selo.Environment, product string) (selo.AccessKey, er
 	return best.AccessKey, nil
 }
 
+// Again returns the key that minted a token, if it may still mint it: the same token once more, for a reply that
+// got lost. The error is an *selo.Error with ReasonKeyUnavailable.
+func (r *Ring) Again(env selo.Environment, clientID, product string) (selo.AccessKey, error) {
+	for i := range r.keys {
+		k := &r.keys[i]
+		if k.ClientID == clientID && k.Environment == env && k.State == Active && slices.Contains(k.Products, product) {
+			return k.AccessKey, nil
+		}
+	}
+	return selo.AccessKey{}, &selo.Error{Reason: selo.ReasonKeyUnavailable, Detail: "the access key that made this session no longer mints; open a new one"}
+}
+
 // ForVerify returns the key that minted a session, if it may still verify responses of the product. The error is an *selo.Error
 // with ReasonKeyRevoked.
 func (r *Ring) ForVerify(env selo.Environment, clientID, product string, now time.Time) (selo.AccessKey, error) {

@@ -213,7 +213,7 @@ func TestNewRingReportsAll(t *testing.T) {
 	if transcript.Error(err) == nil {
 		t.Fatal("taken")
 	}
-	unknown := "product_unknown: product: must be one of: caf/face-liveness caf/face-authentication"
+	unknown := "product_unknown: product: must be one of: caf/face-liveness caf/face-authentication caf/smart-auth caf/document-detection"
 	want := []string{
 		"access_keys[0].client_id: must be 1 to 256 visible ASCII characters",
 		"access_keys[0].secret: is missing",
