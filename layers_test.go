@@ -29,10 +29,11 @@ type layer struct {
 // A test may import every package that stands below its own, for it may need a real store or a provider
 // to talk to. It may never reach up.
 var layers = []layer{
-	{"cmd/selo", []string{"internal/api", "internal/broker", "internal/keyring", "internal/policy", "internal/sandbox", "internal/store"}},
+	{"cmd/selo", []string{"internal/api", "internal/broker", "internal/keyring", "internal/policy", "internal/provider", "internal/sandbox", "internal/store"}},
 	{"internal/api", []string{"internal/broker", "internal/policy"}},
-	{"internal/broker", []string{"internal/keyring", "internal/policy", "internal/store"}},
+	{"internal/broker", []string{"internal/keyring", "internal/policy", "internal/provider", "internal/store"}},
 	{"internal/policy", nil},
+	{"internal/provider", nil},
 	{"internal/keyring", nil},
 	{"internal/store", nil},
 	{"internal/sandbox", nil},
