@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"github.com/selo-id/selo/internal/broker"
 	"github.com/selo-id/selo/internal/keyring"
 	"github.com/selo-id/selo/internal/policy"
+	"github.com/selo-id/selo/internal/provider"
 	"github.com/selo-id/selo/internal/store"
 )
 
@@ -39,6 +41,9 @@ type Config struct {
 	AccessKeys     []AccessKeyConfig `yaml:"access_keys"`
 	Apps           []AppConfig       `yaml:"apps"`
 	Services       []ServiceConfig   `yaml:"services,omitempty"`
+
+	Caf      map[string]CafConfig `yaml:"caf,omitempty"` // environment to where Caf is called
+	Webhooks []WebhookConfig      `yaml:"webhooks,omitempty"`
 
 	dir     string // of the file
 	unknown faults // fields that it has and Config has not
@@ -82,12 +87,35 @@ type AppConfig struct {
 	CPFClaim    string                   `yaml:"cpf_claim,omitempty"`
 	Environment string                   `yaml:"environment"`
 	Products    []string                 `yaml:"products"`
+	Exchanged   []string                 `yaml:"exchanged,omitempty"`
+	PolicyID    string                   `yaml:"policy_id,omitempty"`
 	Purposes    map[string]PurposeConfig `yaml:"purposes"`
 }
 
 // PurposeConfig is what a purpose requires; match when it does not say less.
 type PurposeConfig struct {
 	Assurance string `yaml:"assurance,omitempty"`
+	Recheck   string `yaml:"recheck,omitempty"`
+	PolicyID  string `yaml:"policy_id,omitempty"`
+	Capture   bool   `yaml:"capture,omitempty"`
+}
+
+// CafConfig says where Caf is called, server to server. What is left out is not called.
+type CafConfig struct {
+	SessionURL           string `yaml:"session_url,omitempty"`
+	SessionAuthorization string `yaml:"session_authorization,omitempty"` // raw or bearer
+	IdentityURL          string `yaml:"identity_url,omitempty"`
+	FacesURL             string `yaml:"faces_url,omitempty"`
+	APITokenFile         string `yaml:"api_token_file,omitempty"`
+	Timeout              string `yaml:"timeout,omitempty"` // duration
+}
+
+// WebhookConfig is one address at which Caf posts events.
+type WebhookConfig struct {
+	Name        string `yaml:"name"`
+	Environment string `yaml:"environment"`
+	SecretFile  string `yaml:"secret_file"`
+	MaxAge      string `yaml:"max_age,omitempty"` // duration
 }
 
 // ServiceConfig is one backend with an API key.
@@ -201,21 +229,71 @@ func (c *Config) peppers(f *faults) *keyring.Peppers {
 func (c *Config) apps(f *faults) (apps []broker.App, callers []policy.App) {
 	for i, a := range c.Apps {
 		at := fmt.Sprintf("apps[%d]", i)
-		app := broker.App{Name: a.Name, Environment: selo.Environment(a.Environment), Products: a.Products, Purposes: make(map[string]selo.Assurance)}
+		app := broker.App{Name: a.Name, Environment: selo.Environment(a.Environment), Products: a.Products,
+			Exchanged: a.Exchanged, PolicyID: a.PolicyID, Purposes: make(map[string]broker.Purpose)}
 		for name, p := range a.Purposes {
-			need := selo.AssuranceMatch
+			purpose := broker.Purpose{Recheck: broker.RecheckRule(p.Recheck), PolicyID: p.PolicyID, Capture: p.Capture}
 			if p.Assurance != "" {
-				if err := need.UnmarshalText([]byte(p.Assurance)); err != nil {
+				if err := purpose.Assurance.UnmarshalText([]byte(p.Assurance)); err != nil {
 					f.add(at+".purposes."+name+".assurance", "%v", err)
 				}
 			}
-			app.Purposes[name] = need
+			app.Purposes[name] = purpose
 		}
 		apps = append(apps, app)
 		callers = append(callers, policy.App{Name: a.Name, Issuer: a.Issuer, Audience: a.Audience,
 			JWKSURL: a.JWKSURL, JWKSFile: c.path(a.JWKSFile), CPFClaim: a.CPFClaim})
 	}
 	return apps, callers
+}
+
+// providers are the clients for the calls that the configuration describes.
+func (c *Config) providers(f *faults, log *slog.Logger) map[selo.Environment]*provider.Client {
+	clients := make(map[selo.Environment]*provider.Client)
+	for _, name := range slices.Sorted(maps.Keys(c.Caf)) {
+		at, k := "caf."+name, c.Caf[name]
+		env := selo.Environment(name)
+		if env != selo.EnvironmentProduction && env != selo.EnvironmentSandbox {
+			f.add("caf", "has one entry for production and one for sandbox, and no other")
+			continue
+		}
+		cfg := provider.Config{SessionURL: k.SessionURL, IdentityURL: k.IdentityURL, FacesURL: k.FacesURL, Timeout: f.duration(at+".timeout", k.Timeout), Log: log}
+		switch k.SessionAuthorization {
+		case "", "raw":
+		case "bearer":
+			cfg.Bearer = true
+		default:
+			f.add(at+".session_authorization", "must be raw or bearer")
+		}
+		if k.APITokenFile != "" {
+			token, err := readSecretFile(c.path(k.APITokenFile))
+			if err != nil {
+				f.add(at+".api_token_file", "%v", err)
+				continue
+			}
+			cfg.APIToken = token
+		}
+		client, err := provider.New(cfg)
+		clear(cfg.APIToken)
+		if err != nil {
+			f.add(at, "%v", err)
+			continue
+		}
+		clients[env] = client
+	}
+	return clients
+}
+
+func (c *Config) webhooks(f *faults) (all []broker.Webhook) {
+	for i, w := range c.Webhooks {
+		at := fmt.Sprintf("webhooks[%d]", i)
+		secret, err := selo.ReadSecretFile(c.path(w.SecretFile))
+		if err != nil && w.SecretFile != "" {
+			f.add(at+".secret_file", "%v", withoutPath(err))
+		}
+		all = append(all, broker.Webhook{Name: w.Name, Environment: selo.Environment(w.Environment), Secret: secret, MaxAge: f.duration(at+".max_age", w.MaxAge)})
+	}
+	return all
 }
 
 func (c *Config) services(f *faults) (all []policy.Service) {
@@ -277,6 +355,7 @@ func (c *Config) build(ctx context.Context, log *slog.Logger) (*parts, error) {
 	cfg := broker.Config{
 		Issuer: c.Issuer, Log: log,
 		Keys: c.ring(&f), Peppers: c.peppers(&f),
+		Providers: c.providers(&f, log), Webhooks: c.webhooks(&f),
 		TokenLifetime: f.duration("token_lifetime", c.TokenLifetime),
 		RespondWithin: f.duration("respond_within", c.RespondWithin),
 	}
@@ -347,8 +426,14 @@ func (c *Config) looseFiles() (warnings []string) {
 	for _, k := range c.AccessKeys {
 		files = append(files, k.SecretFile)
 	}
+	for _, k := range c.Caf {
+		files = append(files, k.APITokenFile)
+	}
+	for _, w := range c.Webhooks {
+		files = append(files, w.SecretFile)
+	}
 	for _, file := range files {
-		if info, err := os.Stat(c.path(file)); err == nil && info.Mode().Perm()&0o077 != 0 {
+		if info, err := os.Stat(c.path(file)); file != "" && err == nil && info.Mode().Perm()&0o077 != 0 {
 			warnings = append(warnings, fmt.Sprintf("%s: has mode %04o; it is its owner's alone (chmod 600)", file, info.Mode().Perm()))
 		}
 	}

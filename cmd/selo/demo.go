@@ -27,13 +27,19 @@ import (
 const (
 	demoApp      = "demo-app"
 	demoAudience = "demo-app"
+	demoNewApp   = "demo-exchanged" // whose tokens the provider makes
+	demoPolicy   = "demo-policy"
+	demoWebhook  = "sandbox"
 
 	// Names, not addresses: they are in the database and must outlive the ports.
 	demoIssuer        = "https://sign-in.demo.invalid"
 	demoReceiptIssuer = "https://selo.demo.invalid"
 
-	serviceKeyFile = "service-api-key"
-	demoConfigFile = "selo.yaml"
+	serviceKeyFile    = "service-api-key"
+	newServiceKeyFile = "service-api-key-exchanged"
+	webhookSecretFile = "webhook-secret"
+	apiTokenFile      = "caf-api-token"
+	demoConfigFile    = "selo.yaml"
 )
 
 type demoCommand struct {
@@ -75,7 +81,15 @@ func (cmd *demoCommand) Run(ctx context.Context, std streams) (err error) {
 		return fmt.Errorf("demo: %w", err)
 	}
 	log := slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	provider, err := cfg.sandbox(log)
+	box := sandbox.Config{Log: log}
+	for _, w := range cfg.Webhooks {
+		secret, err := readSecretFile(cfg.path(w.SecretFile))
+		if err != nil {
+			return err
+		}
+		box.Webhooks = append(box.Webhooks, sandbox.Webhook{URL: urls.API + "/v1/webhooks/caf/" + w.Name, Secret: secret})
+	}
+	provider, err := cfg.sandbox(box)
 	if err != nil {
 		return err
 	}
@@ -96,6 +110,7 @@ func (cmd *demoCommand) Run(ctx context.Context, std streams) (err error) {
 	}
 	start(func() error { return cfg.serve(ctx, log, listeners[0]) })
 	start(func() error { return serveHTTP(ctx, listeners[1], provider, log, nil) })
+	running.Go(func() { provider.Run(ctx) })
 	start(func() error { return serveHTTP(ctx, listeners[2], signIn, log, nil) })
 	if err := waitReady(ctx, urls.API+"/readyz"); err != nil {
 		stop(fmt.Errorf("waiting for the API: %w", err)) // unless something else stopped it before
@@ -209,11 +224,17 @@ func demoConfig(dir, listen string, urls demoURLs) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(cfg.Apps) != 1 || cfg.Apps[0].Name != demoApp || len(cfg.unknown) > 0 {
+	if len(cfg.Apps) == 0 || cfg.Apps[0].Name != demoApp || len(cfg.unknown) > 0 {
 		return nil, fmt.Errorf("%s is not a demo's; choose another folder", path)
 	}
 	cfg.Listen = listen
-	cfg.Apps[0].JWKSURL = urls.IdP + "/idp/jwks.json"
+	for i := range cfg.Apps {
+		cfg.Apps[i].JWKSURL = urls.IdP + "/idp/jwks.json"
+	}
+	for env, caf := range cfg.Caf {
+		caf.SessionURL, caf.IdentityURL, caf.FacesURL = urls.Sandbox, urls.Sandbox, urls.Sandbox
+		cfg.Caf[env] = caf
+	}
 	text, err := yaml.Marshal(cfg)
 	if err != nil {
 		return nil, err
@@ -265,7 +286,7 @@ func newDemoConfig(dir string) (*Config, error) {
 	if err := write("receipt-key.pem", string(pem)); err != nil {
 		return nil, err
 	}
-	var products []string
+	products, exchanged := []string{}, []string{}
 	for _, p := range selo.Profiles() {
 		file := "secret-" + filepath.Base(p.Product)
 		if err := write(file, randomHex(32)); err != nil {
@@ -275,29 +296,47 @@ func newDemoConfig(dir string) (*Config, error) {
 			ClientID: randomHex(12), SecretFile: file, Environment: string(selo.EnvironmentSandbox), Products: []string{p.Product},
 		})
 		products = append(products, p.Product)
+		if len(p.Roles) == 1 {
+			exchanged = append(exchanged, p.Product)
+		}
 	}
+	login, match := PurposeConfig{Assurance: selo.AssurancePresence.String()}, PurposeConfig{Assurance: selo.AssuranceMatch.String()}
 	cfg.Apps = []AppConfig{{
-		Name: demoApp, Issuer: demoIssuer, Audience: demoAudience, Environment: string(selo.EnvironmentSandbox), Products: products,
+		Name: demoApp, Issuer: demoIssuer, Audience: demoAudience, Environment: string(selo.EnvironmentSandbox), Products: products, PolicyID: demoPolicy,
 		Purposes: map[string]PurposeConfig{
-			"login":      {Assurance: selo.AssurancePresence.String()},
-			"new-device": {Assurance: selo.AssuranceMatch.String()},
+			"login": login, "new-device": match,
+			"pay":       {Assurance: selo.AssuranceKnownContext.String()},
+			"transfer":  {Assurance: selo.AssuranceReauthenticated.String()},
+			"documents": {Capture: true},
 		},
+	}, {
+		Name: demoNewApp, Issuer: demoIssuer, Audience: demoNewApp, Environment: string(selo.EnvironmentSandbox), Products: exchanged, Exchanged: exchanged,
+		Purposes: map[string]PurposeConfig{"login": login, "new-device": match, "documents": {Capture: true}},
 	}}
-	apiKey, err := policy.NewAPIKey()
-	if err != nil {
-		return nil, err
+	for _, f := range []string{webhookSecretFile, apiTokenFile} {
+		if err := write(f, randomHex(32)); err != nil {
+			return nil, err
+		}
 	}
-	if err := write(serviceKeyFile, apiKey); err != nil {
-		return nil, err
+	cfg.Caf = map[string]CafConfig{string(selo.EnvironmentSandbox): {APITokenFile: apiTokenFile}}
+	cfg.Webhooks = []WebhookConfig{{Name: demoWebhook, Environment: string(selo.EnvironmentSandbox), SecretFile: webhookSecretFile}}
+	for _, s := range []struct{ name, app, file string }{{"backend", demoApp, serviceKeyFile}, {"backend-exchanged", demoNewApp, newServiceKeyFile}} {
+		apiKey, err := policy.NewAPIKey()
+		if err != nil {
+			return nil, err
+		}
+		if err := write(s.file, apiKey); err != nil {
+			return nil, err
+		}
+		hash, err := policy.HashAPIKey(apiKey)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Services = append(cfg.Services, ServiceConfig{
+			Name: s.name, App: s.app, KeySHA256: hex.EncodeToString(hash),
+			Scopes: []string{policy.ScopeSessionsOpen, policy.ScopeSessionsRead},
+		})
 	}
-	hash, err := policy.HashAPIKey(apiKey)
-	if err != nil {
-		return nil, err
-	}
-	cfg.Services = []ServiceConfig{{
-		Name: "backend", App: demoApp, KeySHA256: hex.EncodeToString(hash),
-		Scopes: []string{policy.ScopeSessionsOpen, policy.ScopeSessionsRead},
-	}}
 	return cfg, nil
 }
 

@@ -18,8 +18,10 @@ func printGuide(out io.Writer, urls demoURLs, dir string, kept bool) error {
 	users := sandbox.DemoUsers()
 	return t.Execute(out, map[string]any{
 		"API": urls.API, "Sandbox": urls.Sandbox, "IdP": urls.IdP,
-		"ServiceKey": filepath.Join(dir, serviceKeyFile),
-		"Dir":        dir, "Kept": kept,
+		"ServiceKey":    filepath.Join(dir, serviceKeyFile),
+		"NewServiceKey": filepath.Join(dir, newServiceKeyFile),
+		"Policy":        demoPolicy,
+		"Dir":           dir, "Kept": kept,
 		"AnaCPF":   users["ana"].CPF.Digits(),
 		"BrunoCPF": users["bruno"].CPF.Digits(),
 	})

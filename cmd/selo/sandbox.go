@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"sync"
 
 	"github.com/selo-id/selo"
 	"github.com/selo-id/selo/internal/sandbox"
@@ -15,6 +16,10 @@ import (
 type sandboxCommand struct {
 	Config string `required:"" placeholder:"FILE" help:"A selo.yaml, or a file with nothing but its access_keys; all must be sandbox keys." type:"path"`
 	Listen string `default:"127.0.0.1:8402" placeholder:"HOST:PORT" help:"Address to listen on."`
+
+	Webhook           string `placeholder:"URL" help:"Post an event of every finished attempt there: a loopback address."`
+	WebhookSecretFile string `placeholder:"FILE" type:"path" help:"Secret that signs the events."`
+	BadSignatureEvery int    `placeholder:"N" help:"Send a copy with a wrong signature before every Nth event, as Caf may."`
 
 	InsecureListen bool `help:"Allow an address that is not loopback. Whoever reaches it can have anyone approved under these keys."`
 }
@@ -33,7 +38,18 @@ func (cmd *sandboxCommand) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	log := slog.New(slog.NewJSONHandler(std.err, nil))
-	provider, err := cfg.sandbox(log)
+	if (cmd.Webhook == "") != (cmd.WebhookSecretFile == "") || cmd.BadSignatureEvery != 0 && cmd.Webhook == "" {
+		return usagef("--webhook and --webhook-secret-file go together, and --bad-signature-every with them")
+	}
+	box := sandbox.Config{Log: log, BadSignatureEvery: cmd.BadSignatureEvery}
+	if cmd.Webhook != "" {
+		secret, err := readSecretFile(cmd.WebhookSecretFile)
+		if err != nil {
+			return usagef("--webhook-secret-file: %w", err)
+		}
+		box.Webhooks = []sandbox.Webhook{{URL: cmd.Webhook, Secret: secret}}
+	}
+	provider, err := cfg.sandbox(box)
 	if err != nil {
 		return fmt.Errorf("configuration:\n%w", err)
 	}
@@ -41,14 +57,18 @@ func (cmd *sandboxCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
+	ctx, stop := context.WithCancel(ctx)
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	defer stop()
+	sending.Go(func() { provider.Run(ctx) })
 	return serveHTTP(ctx, l, provider, log, nil)
 }
 
-// sandbox makes the provider's side of the access keys, which is the one that signs responses.
-func (c *Config) sandbox(log *slog.Logger) (*sandbox.Sandbox, error) {
+// sandbox makes the provider's side of the access keys, which is the one that signs responses, and of the API token.
+func (c *Config) sandbox(box sandbox.Config) (*sandbox.Sandbox, error) {
 	f := slices.Clone(c.unknown)
 	c.ring(&f)
-	var keys []sandbox.Key
 	for i, k := range c.AccessKeys {
 		if k.Environment == string(selo.EnvironmentProduction) {
 			f.add(fmt.Sprintf("access_keys[%d].environment", i), "is production; a pretend provider must not hold a real key")
@@ -58,10 +78,17 @@ func (c *Config) sandbox(log *slog.Logger) (*sandbox.Sandbox, error) {
 		if err != nil {
 			continue // ring has said so
 		}
-		keys = append(keys, sandbox.Key{ClientID: k.ClientID, Secret: secret, Products: k.Products})
+		box.Keys = append(box.Keys, sandbox.Key{ClientID: k.ClientID, Secret: secret, Products: k.Products})
+	}
+	if file := c.Caf[string(selo.EnvironmentSandbox)].APITokenFile; file != "" {
+		token, err := readSecretFile(c.path(file))
+		if err != nil {
+			f.add("caf.sandbox.api_token_file", "%v", err)
+		}
+		box.APIToken = sandbox.APIToken(token)
 	}
 	if len(f) > 0 {
 		return nil, errors.Join(f...)
 	}
-	return sandbox.New(sandbox.Config{Keys: keys, Log: log})
+	return sandbox.New(box)
 }

@@ -35,7 +35,7 @@ import (
 func writeDemo(t *testing.T, change func(*Config)) *Config {
 	t.Helper()
 	dir := t.TempDir()
-	cfg, err := demoConfig(dir, "127.0.0.1:0", demoURLs{IdP: "http://127.0.0.1:1"})
+	cfg, err := demoConfig(dir, "127.0.0.1:0", demoURLs{Sandbox: "http://127.0.0.1:1", IdP: "http://127.0.0.1:1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,6 +318,7 @@ func TestExampleConfig(t *testing.T) {
 		"selo.yaml":        strings.ReplaceAll(string(text), strings.Repeat("0", 64), strings.Repeat("ab", 32)),
 		"secrets/pepper-1": randomHex(32), "secrets/receipt-key.pem": string(key),
 		"secrets/caf-face-liveness": transcript.Secret(randomHex(32)), "secrets/caf-face-authentication": transcript.Secret(randomHex(32)),
+		"secrets/caf-smart-auth": transcript.Secret(randomHex(32)), "secrets/caf-document-detection": transcript.Secret(randomHex(32)),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)

@@ -18,10 +18,10 @@ import (
 	"net/http"
 	"path"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/selo-id/selo"
 	"github.com/selo-id/selo/internal/broker"
@@ -34,6 +34,9 @@ var openAPI []byte
 // maxBody leaves room for a response of selo.MaxTokenSize and one far over it, which then gets the reason that
 // says so.
 const maxBody = 64 << 10
+
+// maxEvent leaves room for the largest of the provider's events, which carry whole documents' data.
+const maxEvent = 1 << 20
 
 // Config of the handler. All fields are required.
 type Config struct {
@@ -66,6 +69,7 @@ func New(cfg Config) (http.Handler, error) {
 		{"POST", "/v1/sessions", s.openSession},
 		{"GET", "/v1/sessions/{id}", s.session},
 		{"POST", "/v1/sessions/{id}/response", s.respond},
+		{"POST", "/v1/webhooks/caf/{name}", s.webhook},
 		{"GET", "/.well-known/jwks.json", s.keys},
 		{"GET", "/openapi.yaml", s.document},
 		{"GET", "/healthz", s.health},
@@ -110,7 +114,11 @@ func (s *server) serve(route string, handle func(*exchange)) http.HandlerFunc {
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Request-Id", x.id)
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		limit := int64(maxBody)
+		if strings.HasPrefix(route, "/v1/webhooks/") {
+			limit = maxEvent
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler {
@@ -207,132 +215,6 @@ func (x *exchange) read(c *policy.Caller, act string, v any, want string) bool {
 func (x *exchange) unreadable(c *policy.Caller, act string, e *selo.Error) bool {
 	x.fail(x.Broker.Refused(x.act, c, act, e, x.id))
 	return false
-}
-
-type openBody struct {
-	Product *string        `json:"product"`
-	Purpose *string        `json:"purpose"`
-	Subject jsontext.Value `json:"subject"`
-	CPF     jsontext.Value `json:"cpf"`
-}
-
-type openedBody struct {
-	SessionID string            `json:"session_id"`
-	Product   string            `json:"product"`
-	Purpose   string            `json:"purpose"`
-	Tokens    map[string]string `json:"tokens"`
-	ExpiresAt time.Time         `json:"expires_at"`
-	RespondBy time.Time         `json:"respond_by"`
-}
-
-func (s *server) openSession(x *exchange) {
-	c := x.caller()
-	if c == nil {
-		return
-	}
-	var body openBody
-	want := "product and purpose (strings), for a service also subject and cpf (strings)"
-	if !x.read(c, broker.ActOpen, &body, want) {
-		return
-	}
-	if body.Product == nil || body.Purpose == nil {
-		x.unreadable(c, broker.ActOpen, &selo.Error{Reason: selo.ReasonRequestInvalid, Field: "body", Detail: "must be a JSON object with " + want})
-		return
-	}
-	req := broker.OpenRequest{Product: *body.Product, Purpose: *body.Purpose, RequestID: x.id}
-	for _, f := range []struct {
-		name  string
-		value jsontext.Value
-		into  **string
-	}{{"subject", body.Subject, &req.Subject}, {"cpf", body.CPF, &req.CPF}} {
-		if f.value == nil {
-			continue
-		}
-		// What is there counts as there, null too: the broker refuses it from an end user.
-		var text string
-		if f.value.Kind() != '"' || json.Unmarshal(f.value, &text) != nil {
-			text = ""
-		}
-		*f.into = &text
-	}
-	opened, err := s.Broker.OpenSession(x.act, c, req)
-	if err != nil {
-		x.fail(err)
-		return
-	}
-	x.log = append(x.log, slog.String("session", opened.SessionID), slog.String("product", opened.Product), slog.String("purpose", opened.Purpose))
-	x.w.Header().Set("Location", "/v1/sessions/"+opened.SessionID)
-	x.json(http.StatusCreated, openedBody{opened.SessionID, opened.Product, opened.Purpose, opened.Tokens, opened.ExpiresAt.UTC(), opened.RespondBy.UTC()})
-}
-
-type respondBody struct {
-	SignedResponse *string `json:"signed_response"`
-}
-
-type sessionBody struct {
-	SessionID        string         `json:"session_id"`
-	Product          string         `json:"product"`
-	Purpose          string         `json:"purpose"`
-	State            broker.State   `json:"state"`
-	ExpiresAt        time.Time      `json:"expires_at"`
-	RespondBy        time.Time      `json:"respond_by"`
-	AttemptsLeft     *int           `json:"attempts_left,omitzero"`
-	Reasons          []selo.Reason  `json:"reasons,omitempty"`
-	Assurance        selo.Assurance `json:"assurance,omitzero"`
-	Receipt          string         `json:"receipt,omitempty"`
-	ReceiptExpiresAt time.Time      `json:"receipt_expires_at,omitzero"`
-}
-
-func sessionAnswer(n *broker.Session) sessionBody {
-	body := sessionBody{
-		SessionID: n.ID, Product: n.Product, Purpose: n.Purpose, State: n.State,
-		ExpiresAt: n.ExpiresAt.UTC(), RespondBy: n.RespondBy.UTC(),
-		Reasons: n.Reasons, Assurance: n.Assurance, Receipt: n.Receipt,
-	}
-	if n.State == broker.StateOpen {
-		body.AttemptsLeft = &n.AttemptsLeft
-	}
-	if n.Receipt != "" {
-		body.ReceiptExpiresAt = n.ReceiptUntil.UTC()
-	}
-	return body
-}
-
-func (s *server) respond(x *exchange) {
-	c := x.caller()
-	if c == nil {
-		return
-	}
-	var body respondBody
-	want := "signed_response (a string)"
-	if !x.read(c, broker.ActRespond, &body, want) {
-		return
-	}
-	if body.SignedResponse == nil {
-		x.unreadable(c, broker.ActRespond, &selo.Error{Reason: selo.ReasonRequestInvalid, Field: "body", Detail: "must be a JSON object with " + want})
-		return
-	}
-	granted, err := s.Broker.Decide(x.act, c, x.r.PathValue("id"), *body.SignedResponse, x.id)
-	if err != nil {
-		x.fail(err)
-		return
-	}
-	x.log = append(x.log, slog.String("session", granted.ID), slog.String("state", string(granted.State)))
-	x.json(http.StatusOK, sessionAnswer(granted))
-}
-
-func (s *server) session(x *exchange) {
-	c := x.caller()
-	if c == nil {
-		return
-	}
-	n, err := s.Broker.Session(x.act, c, x.r.PathValue("id"), x.id)
-	if err != nil {
-		x.fail(err)
-		return
-	}
-	x.log = append(x.log, slog.String("session", n.ID), slog.String("state", string(n.State)))
-	x.json(http.StatusOK, sessionAnswer(n))
 }
 
 func (s *server) keys(x *exchange) {

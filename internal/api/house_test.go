@@ -21,6 +21,7 @@ import (
 	"github.com/selo-id/selo/internal/broker"
 	"github.com/selo-id/selo/internal/keyring"
 	"github.com/selo-id/selo/internal/policy"
+	"github.com/selo-id/selo/internal/provider"
 	"github.com/selo-id/selo/internal/sandbox"
 	"github.com/selo-id/selo/internal/store"
 	"github.com/selo-id/selo/internal/transcript"
@@ -64,6 +65,7 @@ type house struct {
 	store    *store.Store
 	broken   atomic.Bool // the broker's clock panics
 	provider *sandbox.Sandbox
+	cafURL   string // of provider
 	idps     map[string]*sandbox.IdentityProvider
 	client   *http.Client
 }
@@ -89,7 +91,7 @@ func newHouse(t *testing.T, s settings) *house {
 	// Two issuers' apps, and who is not theirs: one signs for another audience, one with another key. The keys
 	// of far cannot be had.
 	users := map[string]sandbox.User{"ana": {CPF: anaCPF}, "bruno": {CPF: brunoCPF}, "carla": {}}
-	for name, aud := range map[string]string{"bank": audience, "other audience": "other-app", "impostor": audience, "shop": "shop-app", "far": "far-app"} {
+	for name, aud := range map[string]string{"bank": audience, "other audience": "other-app", "impostor": audience, "shop": "shop-app", "far": "far-app", "neo": "neo-app"} {
 		iss := issuer
 		if name == "far" {
 			iss = "https://far.bank.test"
@@ -109,7 +111,7 @@ func newHouse(t *testing.T, s settings) *house {
 		return policy.Service{Name: name, App: app, KeySHA256: hash, Scopes: scopes, MapSubjects: mapped}
 	}
 	callers, err := policy.New(ctx, policy.Config{
-		Apps: []policy.App{app("bank", audience, "bank"), app("shop", "shop-app", "shop"),
+		Apps: []policy.App{app("bank", audience, "bank"), app("shop", "shop-app", "shop"), app("neo", "neo-app", "neo"),
 			{Name: "far", Issuer: "https://far.bank.test", Audience: "far-app", JWKSURL: "http://127.0.0.1:1/jwks.json"}},
 		Services: []policy.Service{
 			service("backend", "bank", false, policy.ScopeSessionsOpen, policy.ScopeSessionsRead),
@@ -127,17 +129,31 @@ func newHouse(t *testing.T, s settings) *house {
 		must(err)
 		return keyring.Key{AccessKey: selo.AccessKey{ClientID: id, Secret: secret, Environment: env}, Products: products}
 	}
-	const liveness, faceAuth = "caf/face-liveness", "caf/face-authentication"
+	const liveness, faceAuth, smartAuth, documents = "caf/face-liveness", "caf/face-authentication", "caf/smart-auth", "caf/document-detection"
 	ring, err := keyring.NewRing([]keyring.Key{
 		accessKey("client-liveness", livenessSecret, selo.EnvironmentSandbox, liveness),
 		accessKey("client-faceauth", faceAuthSecret, selo.EnvironmentSandbox, faceAuth),
+		accessKey("client-smart", smartSecret, selo.EnvironmentSandbox, smartAuth),
+		accessKey("client-documents", documentSecret, selo.EnvironmentSandbox, documents),
 		accessKey("client-shop", shopSecret, selo.EnvironmentProduction, liveness),
 	})
 	must(err)
-	h.provider, err = sandbox.New(sandbox.Config{Now: h.clock.Now, Log: log, Keys: []sandbox.Key{
+	h.provider, err = sandbox.New(sandbox.Config{Now: h.clock.Now, Log: log, APIToken: sandbox.APIToken(cafToken), Keys: []sandbox.Key{
 		{ClientID: "client-liveness", Secret: livenessSecret, Products: []string{liveness}},
 		{ClientID: "client-faceauth", Secret: faceAuthSecret, Products: []string{faceAuth}},
+		{ClientID: "client-smart", Secret: smartSecret, Products: []string{smartAuth}},
+		{ClientID: "client-documents", Secret: documentSecret, Products: []string{documents}},
 	}})
+	must(err)
+	served := httptest.NewUnstartedServer(h.provider)
+	served.Config.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
+	served.Start()
+	t.Cleanup(served.Close)
+	h.cafURL = served.URL
+	client, err := provider.New(provider.Config{SessionURL: h.cafURL, IdentityURL: h.cafURL, FacesURL: h.cafURL, APIToken: cafToken,
+		Timeout: time.Second, Now: h.clock.Now, Log: log})
+	must(err)
+	hook, err := selo.NewSecret(webhookSecret)
 	must(err)
 	p1, err := keyring.NewPepper(1, pepper)
 	must(err)
@@ -147,14 +163,21 @@ func newHouse(t *testing.T, s settings) *house {
 	must(err)
 	t.Cleanup(func() { _ = h.store.Close() })
 
-	purposes := map[string]selo.Assurance{"login": selo.AssurancePresence, "new-device": selo.AssuranceMatch}
+	all := []string{liveness, faceAuth, smartAuth, documents}
+	purposes := map[string]broker.Purpose{"login": {Assurance: selo.AssurancePresence}, "new-device": {Assurance: selo.AssuranceMatch},
+		"pay": {Assurance: selo.AssuranceKnownContext}, "transfer": {Assurance: selo.AssuranceReauthenticated},
+		"confirmed": {Assurance: selo.AssurancePresence, Recheck: broker.RecheckAlways}, "documents": {Capture: true}}
 	b, err := broker.New(ctx, broker.Config{
 		Issuer: seloIss,
 		Apps: []broker.App{
-			{Name: "bank", Environment: selo.EnvironmentSandbox, Products: []string{liveness, faceAuth}, Purposes: purposes},
-			{Name: "shop", Environment: selo.EnvironmentProduction, Products: []string{liveness}, Purposes: map[string]selo.Assurance{"login": selo.AssurancePresence}},
+			{Name: "bank", Environment: selo.EnvironmentSandbox, Products: all, PolicyID: "policy-1", Purposes: purposes},
+			{Name: "neo", Environment: selo.EnvironmentSandbox, Products: []string{liveness, faceAuth, documents},
+				Exchanged: []string{liveness, faceAuth, documents}, Purposes: map[string]broker.Purpose{"login": purposes["login"], "new-device": {}, "documents": {Capture: true}}},
+			{Name: "shop", Environment: selo.EnvironmentProduction, Products: []string{liveness}, Purposes: map[string]broker.Purpose{"login": {Assurance: selo.AssurancePresence}}},
 		},
-		Keys: ring, Peppers: peppers, ReceiptKey: receiptKey, Store: h.store,
+		Providers: map[selo.Environment]*provider.Client{selo.EnvironmentSandbox: client},
+		Webhooks:  []broker.Webhook{{Name: "console", Environment: selo.EnvironmentSandbox, Secret: hook}},
+		Keys:      ring, Peppers: peppers, ReceiptKey: receiptKey, Store: h.store,
 		MaxAttempts: s.attempts, Limit: s.limit, Log: log,
 		Now: func() time.Time {
 			if h.broken.Load() {

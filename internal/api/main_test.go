@@ -23,6 +23,10 @@ var (
 	livenessSecret = plant(randomHex())
 	faceAuthSecret = plant(randomHex())
 	shopSecret     = plant(randomHex())
+	smartSecret    = plant(randomHex())
+	documentSecret = plant(randomHex())
+	webhookSecret  = plant(randomHex())
+	cafToken       = plant(randomHex())
 	pepper         = plant(randomHex())
 
 	// apiKeys are those of the services, by name.

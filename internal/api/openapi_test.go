@@ -288,18 +288,23 @@ type example struct {
 // examples are the documented requests, by operation and name. One without a body has no name. A request
 // for {id} goes to the example of the parameter, which is nobody's session, unless open.
 var examples = map[string]example{
-	"POST /v1/sessions endUser":                               {"ana", 201, ""},
-	"POST /v1/sessions service":                               {"backend", 201, ""},
-	"POST /v1/sessions endUserWithCPF":                        {"ana", 400, "request_invalid"},
-	"POST /v1/sessions assuranceTooLow":                       {"ana", 403, "assurance_too_low"},
-	"POST /v1/sessions unknownPurpose":                        {"ana", 400, "purpose_unknown"},
-	"GET /v1/sessions/{id}":                                   {"ana", 404, "session_unknown"},
-	"POST /v1/sessions/{id}/response signedResponse":          {"ana", 404, "session_unknown"},
-	"POST /v1/sessions/{id}/response signedResponse, of ours": {"ana", 403, "malformed"},
-	"GET /.well-known/jwks.json":                              {"", 200, ""},
-	"GET /healthz":                                            {"", 200, ""},
-	"GET /readyz":                                             {"", 200, ""},
-	"GET /openapi.yaml":                                       {"", 200, ""},
+	"POST /v1/sessions endUser":                                       {"ana", 201, ""},
+	"POST /v1/sessions service":                                       {"backend", 201, ""},
+	"POST /v1/sessions endUserWithCPF":                                {"ana", 400, "request_invalid"},
+	"POST /v1/sessions assuranceTooLow":                               {"ana", 403, "assurance_too_low"},
+	"POST /v1/sessions unknownPurpose":                                {"ana", 400, "purpose_unknown"},
+	"GET /v1/sessions/{id}":                                           {"ana", 404, "session_unknown"},
+	"POST /v1/sessions/{id}/response signedResponse":                  {"ana", 404, "session_unknown"},
+	"POST /v1/sessions/{id}/response signedResponse, of ours":         {"ana", 403, "malformed"},
+	"POST /v1/sessions/{id}/response module":                          {"ana", 404, "session_unknown"},
+	"POST /v1/sessions/{id}/response module, of ours":                 {"ana", 403, "malformed"},
+	"POST /v1/sessions/{id}/response refusedWithoutResponse":          {"ana", 404, "session_unknown"},
+	"POST /v1/sessions/{id}/response refusedWithoutResponse, of ours": {"ana", 403, "signature_invalid"},
+	"POST /v1/webhooks/caf/{name} faceAuthentication":                 {"", 401, "caller_unauthenticated"},
+	"GET /.well-known/jwks.json":                                      {"", 200, ""},
+	"GET /healthz":                                                    {"", 200, ""},
+	"GET /readyz":                                                     {"", 200, ""},
+	"GET /openapi.yaml":                                               {"", 200, ""},
 }
 
 // Every documented request is sent as it stands; client holds every answer to the document.
@@ -309,7 +314,7 @@ func TestDocumentedRequests(t *testing.T) {
 	sent := map[string]bool{}
 	for _, operation := range d.operations() {
 		method, template, _ := strings.Cut(operation, " ")
-		path := template
+		path := strings.ReplaceAll(template, "{name}", "console") // as its example has it
 		if strings.Contains(path, "{id}") {
 			id, err := d.at("/components/parameters/session/example")
 			if err != nil {

@@ -56,6 +56,7 @@ var statuses = map[selo.Reason]struct {
 	selo.ReasonStoreUnavailable:      {http.StatusServiceUnavailable, "The store is not available"},
 	selo.ReasonTooLarge:              {http.StatusForbidden, "The response is too large"},
 	selo.ReasonNotApproved:           {http.StatusForbidden, "The provider did not approve"},
+	selo.ReasonRecheckDisagrees:      {http.StatusForbidden, "The provider's record contradicts the response"},
 	selo.ReasonReplayed:              {http.StatusConflict, "The response was used before"},
 	selo.ReasonSessionUnknown:        {http.StatusNotFound, "No such session"},
 	selo.ReasonSessionNotOpen:        {http.StatusConflict, "The session is not open"},
@@ -103,15 +104,27 @@ func (x *exchange) fail(err error) {
 		if r.State == broker.StateOpen {
 			p.AttemptsLeft = &r.AttemptsLeft
 		}
+		if r.RetryAfter > 0 && e.Reason == selo.ReasonProviderUnavailable {
+			p.Status = http.StatusServiceUnavailable // it said, or we know, when to come back
+		}
+		if r.RetryAfter > 0 && e.Reason == selo.ReasonIdempotencyConflict {
+			p.Status, p.Title = http.StatusConflict, "The request is being answered"
+		}
 		if r.RetryAfter > 0 {
 			x.w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(r.RetryAfter.Seconds()))))
 		}
 	}
 	switch p.Status {
 	case http.StatusUnauthorized:
-		x.w.Header().Set("WWW-Authenticate", "Bearer")
+		scheme := "Bearer"
+		if e.Field == selo.WebhookSignatureHeader {
+			scheme = selo.WebhookSignatureHeader
+		}
+		x.w.Header().Set("WWW-Authenticate", scheme)
 	case http.StatusServiceUnavailable, http.StatusBadGateway:
-		x.w.Header().Set("Retry-After", "1")
+		if x.w.Header().Get("Retry-After") == "" {
+			x.w.Header().Set("Retry-After", "1")
+		}
 	}
 	x.problem(p)
 }

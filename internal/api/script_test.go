@@ -1,8 +1,12 @@
 package api_test
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -226,6 +230,12 @@ func (p *player) ready() *house {
 //	token WHO NAME                 keeps WHO's bearer token
 //	sdk PRODUCT TOKEN WHO OUTCOME NAME   runs the SDK and keeps its signed response
 //	sign KEY NAME PAYLOAD          keeps a payload signed by the provider with a client's secret
+//	caf METHOD PATH TOKEN NAME [HEADER=VALUE…] [BODY]   asks the sandbox over HTTP, with "-" for no token; keeps the signed
+//	                               response, session token or bare JWT of its answer as NAME, the whole answer as NAME_BODY,
+//	                               and the id of its attempt as NAME_ATTEMPT
+//	fault PATH FAULT COUNT [MEMBER=VALUE…]   has the sandbox fail the next COUNT requests to PATH
+//	calls PATTERN COUNT            how often the sandbox was asked there so far
+//	hmac NAME BODY                 keeps the webhook's signature of a body
 func (p *player) do(words []string) {
 	p.t.Helper()
 	switch words[0] {
@@ -248,10 +258,70 @@ func (p *player) do(words []string) {
 		cpf := map[string]selo.CPF{"ana": anaCPF, "bruno": brunoCPF}[words[3]]
 		p.kept[words[5]] = p.ready().sdk(words[2], words[1], cpf, words[4])
 	case "sign":
-		secret := map[string][]byte{"client-liveness": livenessSecret, "client-faceauth": faceAuthSecret, "client-shop": shopSecret}[words[1]]
+		secret := map[string][]byte{"client-liveness": livenessSecret, "client-faceauth": faceAuthSecret, "client-shop": shopSecret, "client-smart": smartSecret}[words[1]]
 		p.kept[words[2]] = sandbox.Sign(secret, []byte(sandbox.HS256Header), []byte(strings.Join(words[3:], " ")))
+	case "caf":
+		p.caf(words[1], words[2], words[3], words[4], words[5:])
+	case "fault":
+		body := `{"path":"` + words[1] + `","fault":"` + words[2] + `","count":` + words[3]
+		for _, more := range words[4:] {
+			name, value, _ := strings.Cut(more, "=")
+			body += `,"` + name + `":"` + value + `"`
+		}
+		p.caf("POST", "/_sandbox/faults", "-", "FAULT", []string{body + "}"})
+	case "calls":
+		p.caf("GET", "/_sandbox/requests", "-", "CALLS", nil)
+		var counted struct{ Counts map[string]int }
+		if err := json.Unmarshal([]byte(p.kept["CALLS_BODY"]), &counted); err != nil || strconv.Itoa(counted.Counts[words[1]]) != words[2] {
+			p.t.Errorf("%s: %s, %v", p.at, p.kept["CALLS_BODY"], err)
+		}
+	case "hmac":
+		mac := hmac.New(sha256.New, webhookSecret)
+		mac.Write([]byte(strings.Join(words[2:], " ")))
+		p.kept[words[1]] = hex.EncodeToString(mac.Sum(nil))
 	default:
 		p.t.Fatalf("%s: cannot do %q", p.at, words[0])
+	}
+}
+
+// caf asks the sandbox as an app, or the provider's side of a test, would.
+func (p *player) caf(method, path, token, name string, more []string) {
+	p.t.Helper()
+	h := p.ready()
+	header := http.Header{}
+	for len(more) > 0 && !strings.HasPrefix(more[0], "{") {
+		key, value, _ := strings.Cut(more[0], "=")
+		header.Set(key, value)
+		more = more[1:]
+	}
+	r, err := http.NewRequestWithContext(p.t.Context(), method, h.cafURL+path, strings.NewReader(strings.Join(more, " ")))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	r.Header = header
+	if token != "-" {
+		r.Header.Set("Authorization", token)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		p.t.Fatalf("%s: %v", p.at, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		p.t.Fatalf("%s: the sandbox answered %d %s, %v", p.at, resp.StatusCode, body, err)
+	}
+	p.kept[name+"_BODY"] = string(body)
+	p.kept[name+"_ATTEMPT"] = resp.Header.Get("X-Sandbox-Attempt")
+	var members map[string]any
+	if json.Unmarshal(body, &members) != nil {
+		p.kept[name] = string(body) // a bare JWT
+		return
+	}
+	for _, member := range []string{"signedResponse", "sessionToken"} {
+		if text, ok := members[member].(string); ok {
+			p.kept[name] = text
+		}
 	}
 }
 

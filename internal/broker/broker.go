@@ -8,19 +8,19 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
+	"maps"
 	"sync"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/selo-id/selo"
 	"github.com/selo-id/selo/internal/keyring"
 	"github.com/selo-id/selo/internal/policy"
+	"github.com/selo-id/selo/internal/provider"
 	"github.com/selo-id/selo/internal/store"
 )
 
@@ -42,17 +42,47 @@ const (
 	ActOpen    = "open"
 	ActRespond = "respond"
 	ActRead    = "read"
+	ActWebhook = "webhook" // of the provider
 )
-
-// Role of the one mobile token that a product needs, unless it needs more.
-const roleMobile = "mobile"
 
 // App is what one mobile app may ask for.
 type App struct {
 	Name        string
 	Environment selo.Environment
 	Products    []string
-	Purposes    map[string]selo.Assurance // purpose to the assurance it requires
+	Exchanged   []string // of Products: those whose SDK is started by a session token that the provider makes
+	PolicyID    string   // provider policy of products that run one, unless the purpose names its own
+	Purposes    map[string]Purpose
+}
+
+// Purpose is what an attempt may be for.
+type Purpose struct {
+	Assurance selo.Assurance // the least that a grant must prove; AssuranceUnset is AssuranceMatch
+	Recheck   RecheckRule    // "" is RecheckWhenNeeded
+	PolicyID  string         // "" is the app's
+
+	// Capture is for products that prove nothing, such as document detection: their SDK is started, and nothing
+	// is ever granted.
+	Capture bool
+}
+
+// RecheckRule says when the provider is asked about an attempt.
+type RecheckRule string
+
+// The rules.
+const (
+	RecheckWhenNeeded RecheckRule = "when-needed" // when the signed response alone is not enough
+	RecheckAlways     RecheckRule = "always"      // before every grant
+	RecheckNever      RecheckRule = "never"
+)
+
+func (p Purpose) withDefaults(app App) Purpose {
+	if p.Assurance == selo.AssuranceUnset {
+		p.Assurance = selo.AssuranceMatch
+	}
+	p.Recheck = cmp.Or(p.Recheck, RecheckWhenNeeded)
+	p.PolicyID = cmp.Or(p.PolicyID, app.PolicyID)
+	return p
 }
 
 // Config of a Broker. Zero durations and counts take the defaults.
@@ -63,6 +93,8 @@ type Config struct {
 	Peppers    *keyring.Peppers
 	ReceiptKey *selo.ReceiptKey
 	Store      *store.Store
+	Providers  map[selo.Environment]*provider.Client // calls to the provider; what is not here is not called
+	Webhooks   []Webhook
 
 	TokenLifetime time.Duration // of mobile tokens; 0 is the product's default
 	RespondWithin time.Duration // from opening; until then a response may be posted
@@ -75,8 +107,9 @@ type Config struct {
 
 // Broker opens sessions and decides responses. It is safe for concurrent use.
 type Broker struct {
-	cfg  Config
-	apps map[string]App
+	cfg      Config
+	apps     map[string]App
+	webhooks map[string]Webhook
 
 	mu              sync.Mutex
 	unauthenticated map[refusalCount]int // not yet written
@@ -104,12 +137,19 @@ func New(ctx context.Context, cfg Config) (*Broker, error) {
 		return nil, fmt.Errorf("broker: ReceiptKey: %w", err)
 	}
 	cfg = cfg.withDefaults()
-	b := &Broker{cfg: cfg, apps: make(map[string]App), unauthenticated: make(map[refusalCount]int)}
+	b := &Broker{cfg: cfg, apps: make(map[string]App), webhooks: make(map[string]Webhook), unauthenticated: make(map[refusalCount]int)}
 	for _, app := range cfg.Apps {
 		if _, twice := b.apps[app.Name]; twice || app.Name == "" {
 			return nil, fmt.Errorf("app %q: every app needs a name of its own", app.Name)
 		}
+		app.Purposes = maps.Clone(app.Purposes)
+		for name, p := range app.Purposes {
+			app.Purposes[name] = p.withDefaults(app)
+		}
 		b.apps[app.Name] = app
+	}
+	for _, w := range cfg.Webhooks {
+		b.webhooks[w.Name] = w.withDefaults()
 	}
 	for _, p := range cfg.Peppers.All() {
 		if err := cfg.Store.RegisterPepper(ctx, p.Version(), p.Fingerprint()); err != nil {
@@ -138,86 +178,6 @@ func (cfg Config) withDefaults() Config {
 	return cfg
 }
 
-// Check reports every contradiction of a configuration at once, without a store; but the names of apps, which
-// package policy judges. Keys, Peppers and
-// ReceiptKey may be nil when they were found faulty already: what depends on them is then not checked.
-func Check(cfg Config) error {
-	cfg = cfg.withDefaults()
-	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if cfg.Issuer == "" {
-		bad("issuer: is required; it is the iss of receipts")
-	}
-	if len(cfg.Issuer) > 255 || !utf8.ValidString(cfg.Issuer) || strings.ContainsFunc(cfg.Issuer, unicode.IsControl) {
-		bad("issuer: must be at most 255 bytes of UTF-8 without control characters")
-	}
-	if cfg.RespondWithin < time.Minute || cfg.RespondWithin > MaxRespondWithin {
-		bad("respond_within: must be between 1m and %v", MaxRespondWithin)
-	}
-	if cfg.TokenLifetime != 0 && (cfg.TokenLifetime < time.Second || cfg.TokenLifetime > cfg.RespondWithin) {
-		bad("token_lifetime: must be at least 1s and at most respond_within (%v)", cfg.RespondWithin)
-	}
-	if cfg.MaxAttempts < 1 || cfg.MaxAttempts > 100 {
-		bad("max_attempts: must be between 1 and 100")
-	}
-	if cfg.Limit.Sessions < 1 || cfg.Limit.Window < time.Second {
-		bad("limit: needs at least one session and a window of at least 1s")
-	}
-	if len(cfg.Apps) == 0 {
-		bad("apps: at least one is required")
-	}
-	for _, app := range cfg.Apps {
-		errs = append(errs, cfg.checkApp(app)...)
-	}
-	return errors.Join(errs...)
-}
-
-func (cfg Config) checkApp(app App) (errs []error) {
-	bad := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf("app %s: %s", app.Name, fmt.Sprintf(format, args...)))
-	}
-	if app.Environment != selo.EnvironmentProduction && app.Environment != selo.EnvironmentSandbox {
-		bad("environment: must be production or sandbox")
-	}
-	if len(app.Products) == 0 {
-		bad("products: at least one is required")
-	}
-	if len(app.Purposes) == 0 {
-		bad("purposes: at least one is required")
-	}
-	reach := selo.AssuranceUnset
-	for i, name := range app.Products {
-		p, err := selo.LookupProfile(name)
-		if err != nil {
-			bad("products[%d]: %v", i, err)
-			continue
-		}
-		reach = max(reach, p.Assurance)
-		if cfg.TokenLifetime > p.MaxLifetime {
-			bad("token_lifetime: %s allows at most %v", name, p.MaxLifetime)
-		}
-		if cfg.TokenLifetime == 0 && cfg.RespondWithin < p.Lifetime {
-			bad("respond_within: is shorter than the token of %s lives (%v)", name, p.Lifetime)
-		}
-		if cfg.Keys != nil {
-			if _, err := cfg.Keys.ForMint(app.Environment, name); err != nil {
-				bad("products: no active %s access key is activated for %s", app.Environment, name)
-			}
-		}
-	}
-	for name, need := range app.Purposes {
-		if name == "" {
-			bad("purposes: a purpose needs a name")
-		}
-		if need < selo.AssurancePresence || need > selo.AssuranceMatch {
-			bad("purpose %s: assurance must be set", name)
-		} else if need > reach {
-			bad("purpose %s: requires %v, but no product of the app proves it", name, need)
-		}
-	}
-	return errs
-}
-
 // Refusal is why the broker said no, with what the caller may know of the session. It always wraps an
 // *selo.Error.
 type Refusal struct {
@@ -244,6 +204,16 @@ func asRefusal(err error) *Refusal {
 		return &Refusal{Err: e}
 	}
 	return unavailable(err)
+}
+
+// asRefusalOf is asRefusal for what a provider call returned: it may say when to come back.
+func asRefusalOf(err error) *Refusal {
+	r := asRefusal(err)
+	var wait *provider.RetryAfter
+	if errors.As(err, &wait) {
+		r.RetryAfter = wait.After
+	}
+	return r
 }
 
 func unavailable(err error) *Refusal {
@@ -288,7 +258,8 @@ func (b *Broker) Unauthenticated(reason selo.Reason) {
 	b.unauthenticated[refusalCount{b.cfg.Now().Unix() / 60, reason}]++
 }
 
-// Run writes the counts of unauthenticated refusals every few seconds until ctx ends, and once more then.
+// Run writes the counts of unauthenticated refusals every few seconds, and forgets what is past its time, until ctx
+// ends; the counts it writes once more then.
 func (b *Broker) Run(ctx context.Context) {
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
@@ -296,6 +267,9 @@ func (b *Broker) Run(ctx context.Context) {
 		select {
 		case <-tick.C:
 			b.flush(ctx)
+			if err := b.cfg.Store.Sweep(ctx, b.cfg.Now()); err != nil {
+				b.cfg.Log.ErrorContext(ctx, "what is past its time was not forgotten yet", "error", err)
+			}
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()

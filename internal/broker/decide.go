@@ -35,9 +35,19 @@ type Session struct {
 	ReceiptUntil time.Time
 }
 
+// Answer is what the app brings back from the SDK.
+type Answer struct {
+	// SignedResponse is the provider's JWT.
+	SignedResponse string
+	// AttemptID says about which attempt the provider can be asked, for a response that does not carry it.
+	AttemptID string
+	// Unsigned says that the SDK gave no signed response, and Refused that it said no by that.
+	Unsigned, Refused bool
+}
+
 // Decide verifies a signed response against the caller's session. It returns the granted session with its
 // receipt, or an error: a nil error is the only grant. Whatever it decides is on disk before it returns.
-func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID, signedResponse, requestID string) (*Session, error) {
+func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID string, answer Answer, requestID string) (*Session, error) {
 	now := b.cfg.Now().Truncate(time.Microsecond)
 	n, row, r := b.find(ctx, c, b.audit(now, ActRespond, c, requestID), sessionID, false)
 	if r != nil {
@@ -47,16 +57,25 @@ func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID, signed
 	var found *selo.Error
 	var receipt string
 	if n.State == store.StateOpen {
-		ids, assurance, err := b.verify(ctx, n, signedResponse, now)
+		response, ids, asked, err := b.verify(ctx, n, answer, now)
+		if asked { // which takes time
+			now = b.cfg.Now().Truncate(time.Microsecond)
+			act.At, act.Audit.At, act.Audit.Note = now, now, "the provider was asked about the attempt"
+		}
 		switch {
 		case err == nil:
 			granted := *n
-			granted.EndedAt, granted.Proved, granted.ReceiptID = now, assurance, "rct_"+rand.Text()
+			granted.EndedAt, granted.Proved, granted.ReceiptID = now, response.Assurance, "rct_"+rand.Text()
 			// Signed before it is recorded: a grant whose receipt cannot be made must not exist.
 			if receipt, err = b.receipt(&granted); err != nil {
 				return nil, b.refuse(ctx, row, unavailable(fmt.Errorf("signing receipt: %w", err)))
 			}
-			act.Outcome, act.IDs, act.Proved, act.ReceiptID = store.StateGranted, ids, assurance, granted.ReceiptID
+			act.Outcome, act.IDs, act.Proved, act.ReceiptID = store.StateGranted, ids, response.Assurance, granted.ReceiptID
+		case errors.Is(err, selo.ReasonProviderUnavailable):
+			// Nobody's fault who is asking: the same response may be posted again.
+			r := asRefusalOf(err)
+			r.Session, r.State, r.AttemptsLeft = n.ID, n.State, attemptsLeft(n)
+			return nil, b.refuse(ctx, act.Audit, r)
 		case errors.As(err, &found):
 			act.Reasons = found.Reasons()
 			if selo.Denied(err) {
@@ -81,44 +100,69 @@ func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID, signed
 	}
 }
 
-// verify runs the library's verification with the session's own record. The ids it returns are not used up
-// yet: the store does that in the transaction of the decision.
-func (b *Broker) verify(ctx context.Context, n *store.Session, signedResponse string, now time.Time) ([]selo.UsedID, selo.Assurance, error) {
+// verify runs the library's verification with the session's own record, and says whether the provider was asked.
+// The ids it returns are not used up yet: the store does that in the transaction of the decision.
+func (b *Broker) verify(ctx context.Context, n *store.Session, answer Answer, now time.Time) (_ *selo.Response, ids []selo.UsedID, asked bool, _ error) {
+	none := func(err error) (*selo.Response, []selo.UsedID, bool, error) { return nil, nil, asked, err }
 	profile, err := selo.LookupProfile(n.Product)
 	if err != nil {
-		return nil, 0, err
+		return none(err)
 	}
 	// The configuration may have become stricter since the session was opened, never laxer for it.
 	app := b.apps[n.App]
-	need, declared := app.Purposes[n.Purpose]
+	purpose, declared := app.Purposes[n.Purpose]
 	if !declared {
-		return nil, 0, &selo.Error{Reason: selo.ReasonRuleDenied, Field: "purpose", Detail: "is no longer one that the app declares"}
+		return none(&selo.Error{Reason: selo.ReasonRuleDenied, Field: "purpose", Detail: "is no longer one that the app declares"})
 	}
 	if !slices.Contains(app.Products, n.Product) {
-		return nil, 0, &selo.Error{Reason: selo.ReasonRuleDenied, Field: "product", Detail: "is no longer one of the app's"}
+		return none(&selo.Error{Reason: selo.ReasonRuleDenied, Field: "product", Detail: "is no longer one of the app's"})
 	}
-	key, err := b.cfg.Keys.ForVerify(n.Environment, n.Keys[roleMobile], n.Product, now)
+	if answer.Unsigned {
+		return none(unsigned(answer))
+	}
+	key, err := b.cfg.Keys.ForVerify(n.Environment, n.Keys[profile.Roles[0].Name], n.Product, now)
 	if err != nil {
-		return nil, 0, err
+		return none(err)
 	}
 	pepper, err := b.cfg.Peppers.Version(n.Person.PepperVersion)
 	if err != nil {
-		return nil, 0, err
+		return none(err)
 	}
 	var seen toBeUsed
-	response, err := selo.Verify(ctx, signedResponse, selo.Expectation{
+	want := selo.Expectation{
 		Profile:   profile,
 		Key:       key,
 		SameCPF:   func(cpf selo.CPF) bool { return hmac.Equal(pepper.CPF(cpf), n.Person.CPF) },
 		Once:      &seen,
 		Opened:    n.OpenedAt,
 		Now:       now,
-		Assurance: max(n.Assurance, need),
-	})
-	if err != nil {
-		return seen.ids, 0, err
+		Assurance: max(n.Assurance, purpose.Assurance),
+		Policy:    n.PolicyID,
+		AttemptID: answer.AttemptID,
 	}
-	return seen.ids, response.Assurance, nil
+	if purpose.Recheck != RecheckNever && b.cfg.rechecks(app, profile) {
+		ask := rechecker(b.cfg.Providers[app.Environment], profile, key, b.cfg.Now)
+		want.Recheck = func(ctx context.Context, attemptID string) (*selo.Attempt, error) {
+			asked = true
+			return ask(ctx, attemptID)
+		}
+	}
+	want.RecheckAlways = purpose.Recheck == RecheckAlways // and where nobody can be asked, nothing is granted
+	response, err := selo.Verify(ctx, answer.SignedResponse, want)
+	if err != nil {
+		return nil, seen.ids, asked, err
+	}
+	return response, seen.ids, asked, nil
+}
+
+// unsigned refuses an answer that carries no signed response. Anybody could have written it, so it is an attempt and
+// nothing more, whatever it says.
+func unsigned(answer Answer) *selo.Error {
+	e := &selo.Error{Reason: selo.ReasonSignatureInvalid, Field: "signed_response", Detail: "is missing: an answer that nobody signed grants nothing and denies nothing, and counts as an attempt"}
+	if answer.Refused {
+		e.Also = []*selo.Error{{Reason: selo.ReasonNotApproved, Detail: "it says no"}, {Reason: selo.ReasonNotFinal}}
+	}
+	return e
 }
 
 // toBeUsed notes the ids that a decision uses up, so that they can be recorded together with it.

@@ -288,7 +288,7 @@ func TestReplay(t *testing.T) {
 
 // A configuration that changed since a session was opened may be stricter with it, never laxer.
 func TestConfigurationChangesWhileOpen(t *testing.T) {
-	purposes := func(p map[string]selo.Assurance) func(*broker.Config) {
+	purposes := func(p map[string]broker.Purpose) func(*broker.Config) {
 		return func(cfg *broker.Config) {
 			cfg.Apps = slices.Clone(cfg.Apps)
 			for i := range cfg.Apps {
@@ -302,14 +302,14 @@ func TestConfigurationChangesWhileOpen(t *testing.T) {
 		want                   selo.Reason // "" is a grant
 	}{
 		{"the purpose requires more now", liveness, "login", func(cfg *broker.Config) {
-			purposes(map[string]selo.Assurance{"login": selo.AssuranceMatch})(cfg)
+			purposes(map[string]broker.Purpose{"login": {Assurance: selo.AssuranceMatch}})(cfg)
 			cfg.Apps[2].Products = []string{faceAuth}
 		}, selo.ReasonAssuranceTooLow},
-		{"the purpose requires less now", faceAuth, "new-device", purposes(map[string]selo.Assurance{"new-device": selo.AssurancePresence}), ""},
-		{"the purpose is gone", faceAuth, "new-device", purposes(map[string]selo.Assurance{"login": selo.AssurancePresence}), selo.ReasonRuleDenied},
+		{"the purpose requires less now", faceAuth, "new-device", purposes(map[string]broker.Purpose{"new-device": {Assurance: selo.AssurancePresence}}), ""},
+		{"the purpose is gone", faceAuth, "new-device", purposes(map[string]broker.Purpose{"login": {Assurance: selo.AssurancePresence}}), selo.ReasonRuleDenied},
 		{"the product is gone", faceAuth, "login", func(cfg *broker.Config) {
 			cfg.Apps = slices.Clone(cfg.Apps)
-			cfg.Apps[0].Products, cfg.Apps[0].Purposes = []string{liveness}, map[string]selo.Assurance{"login": selo.AssurancePresence}
+			cfg.Apps[0].Products, cfg.Apps[0].Purposes = []string{liveness}, map[string]broker.Purpose{"login": {Assurance: selo.AssurancePresence}}
 		}, selo.ReasonRuleDenied},
 		{"the app is gone", liveness, "login", func(cfg *broker.Config) { cfg.Apps = cfg.Apps[1:] }, selo.ReasonSessionUnknown},
 		{"the app is in production now", liveness, "login", func(cfg *broker.Config) {

@@ -98,15 +98,15 @@ func acts(h *house, id, response string) map[string]func(context.Context) (any, 
 			return orNil(s), err
 		},
 		"decide": func(ctx context.Context) (any, error) {
-			s, err := h.Decide(ctx, ana(), id, response, thisTest)
+			s, err := h.Decide(ctx, ana(), id, broker.Answer{SignedResponse: response}, thisTest)
 			return orNil(s), err
 		},
 		"decide, refused": func(ctx context.Context) (any, error) {
-			s, err := h.Decide(ctx, ana(), id, "rubbish", thisTest)
+			s, err := h.Decide(ctx, ana(), id, broker.Answer{SignedResponse: "rubbish"}, thisTest)
 			return orNil(s), err
 		},
 		"decide, somebody else's": func(ctx context.Context) (any, error) {
-			s, err := h.Decide(ctx, bruno(), id, response, thisTest)
+			s, err := h.Decide(ctx, bruno(), id, broker.Answer{SignedResponse: response}, thisTest)
 			return orNil(s), err
 		},
 		"what was no request": func(ctx context.Context) (any, error) {

@@ -57,12 +57,12 @@ func (c *clock) move(d time.Duration) {
 // house is a broker with everything that it stands on, all of it real.
 type house struct {
 	*broker.Broker
-	t     *testing.T
+	t     testing.TB
 	path  string
 	clock *clock
 	store *store.Store
 	cfg   broker.Config
-	root  *testing.T // t may become a subtest's
+	root  testing.TB // t may become a subtest's
 
 	db      *sql.DB // see sql
 	newRows *sql.Stmt
@@ -114,16 +114,16 @@ func peppers(t testing.TB, material ...[]byte) *keyring.Peppers {
 }
 
 // newHouse builds a house; change may alter the configuration before it is used.
-func newHouse(t *testing.T, change ...func(*broker.Config)) *house {
+func newHouse(t testing.TB, change ...func(*broker.Config)) *house {
 	t.Helper()
-	purposes := map[string]selo.Assurance{"login": selo.AssurancePresence, "new-device": selo.AssuranceMatch}
+	purposes := map[string]broker.Purpose{"login": {Assurance: selo.AssurancePresence}, "new-device": {Assurance: selo.AssuranceMatch}}
 	h := &house{t: t, root: t, path: filepath.Join(t.TempDir(), "selo.db"), clock: &clock{now: start}}
 	h.cfg = broker.Config{
 		Issuer: seloIss,
 		Apps: []broker.App{
 			{Name: "bank", Environment: selo.EnvironmentSandbox, Products: []string{liveness, faceAuth}, Purposes: purposes},
 			{Name: "shop", Environment: selo.EnvironmentProduction, Products: []string{liveness, faceAuth}, Purposes: purposes},
-			{Name: "kiosk", Environment: selo.EnvironmentSandbox, Products: []string{liveness}, Purposes: map[string]selo.Assurance{"login": selo.AssurancePresence}},
+			{Name: "kiosk", Environment: selo.EnvironmentSandbox, Products: []string{liveness}, Purposes: map[string]broker.Purpose{"login": {Assurance: selo.AssurancePresence}}},
 		},
 		Keys:       ring(t, defaultKeys()...),
 		Peppers:    peppers(t, pepper1),
@@ -317,7 +317,7 @@ func (h *house) opened(c *policy.Caller, product, purpose string) *broker.Opened
 func (h *house) decide(c *policy.Caller, id, response string) (*broker.Session, error) {
 	h.t.Helper()
 	before := len(h.trail())
-	granted, err := h.Decide(context.Background(), c, id, response, thisTest)
+	granted, err := h.Decide(context.Background(), c, id, broker.Answer{SignedResponse: response}, thisTest)
 	_ = transcript.Error(err)
 	if (granted == nil) == (err == nil) {
 		h.t.Fatalf("deciding: exactly one of session and error must be nil: %v, %v", granted != nil, err)

@@ -163,11 +163,15 @@ func TestNewRefuses(t *testing.T) {
 		"an app of no environment": func(c *broker.Config) {
 			c.Apps = []broker.App{{Name: "x", Products: []string{liveness}, Purposes: c.Apps[0].Purposes}}
 		},
-		"a product without a key":         func(c *broker.Config) { c.Keys = ring(t, key("sbx-liveness", selo.EnvironmentSandbox, liveness)) },
-		"production with sandbox keys":    func(c *broker.Config) { c.Keys = ring(t, key("sbx-both", selo.EnvironmentSandbox, liveness, faceAuth)) },
-		"an unknown product":              func(c *broker.Config) { c.Apps[2].Products = []string{liveness, "caf/palm"} },
-		"a purpose out of reach":          func(c *broker.Config) { c.Apps[2].Purposes = map[string]selo.Assurance{"x": selo.AssuranceMatch} },
-		"a purpose without an assurance":  func(c *broker.Config) { c.Apps[2].Purposes = map[string]selo.Assurance{"x": selo.AssuranceUnset} },
+		"a product without a key":      func(c *broker.Config) { c.Keys = ring(t, key("sbx-liveness", selo.EnvironmentSandbox, liveness)) },
+		"production with sandbox keys": func(c *broker.Config) { c.Keys = ring(t, key("sbx-both", selo.EnvironmentSandbox, liveness, faceAuth)) },
+		"an unknown product":           func(c *broker.Config) { c.Apps[2].Products = []string{liveness, "caf/palm"} },
+		"a purpose out of reach": func(c *broker.Config) {
+			c.Apps[2].Purposes = map[string]broker.Purpose{"x": {Assurance: selo.AssuranceMatch}}
+		},
+		"a purpose without an assurance": func(c *broker.Config) {
+			c.Apps[2].Purposes = map[string]broker.Purpose{"x": {Assurance: selo.AssuranceUnset}}
+		},
 		"no time to respond":              func(c *broker.Config) { c.RespondWithin = time.Second },
 		"more than an hour to respond":    func(c *broker.Config) { c.RespondWithin = 2 * time.Hour },
 		"tokens outlive the session":      func(c *broker.Config) { c.TokenLifetime = 11 * time.Minute },

@@ -25,6 +25,8 @@ var secrets = map[string][]byte{
 	"sbx-both":      plant(randomHex()),
 	"prd-both":      plant(randomHex()),
 	"sbx-successor": plant(randomHex()),
+	"sbx-smart":     plant(randomHex()),
+	"sbx-documents": plant(randomHex()),
 }
 
 var (

@@ -13,6 +13,7 @@ import (
 
 	"github.com/selo-id/selo"
 	"github.com/selo-id/selo/internal/policy"
+	"github.com/selo-id/selo/internal/provider"
 	"github.com/selo-id/selo/internal/store"
 )
 
@@ -25,7 +26,10 @@ type OpenRequest struct {
 	Subject *string
 	CPF     *string
 
-	RequestID string // for the audit trail
+	// IdempotencyKey makes the request one that may be sent again: the same key and request get the same answer
+	// and no second session. "" is none.
+	IdempotencyKey string
+	RequestID      string // for the audit trail
 }
 
 // Opened is a session that has begun, with the tokens that start the SDK.
@@ -33,9 +37,21 @@ type Opened struct {
 	SessionID string
 	Product   string
 	Purpose   string
+	PolicyID  string            // that the SDK must be started with, for products that run a provider policy
 	Tokens    map[string]string // by role
 	ExpiresAt time.Time         // of the tokens
 	RespondBy time.Time         // after this no response is taken
+}
+
+// repeatFor is how long a request may be sent again under its key.
+const repeatFor = 24 * time.Hour
+
+// plan is how a session will be opened: what its caller may have, and with which keys.
+type plan struct {
+	profile   *selo.Profile
+	purpose   Purpose
+	keys      map[string]selo.AccessKey // by role
+	exchanged bool
 }
 
 // OpenSession checks that the caller may have a token for this product and purpose, makes it for the
@@ -54,46 +70,186 @@ func (b *Broker) OpenSession(ctx context.Context, c *policy.Caller, req OpenRequ
 	if r != nil {
 		return nil, b.refuse(ctx, row, r)
 	}
-	profile, need, key, r := b.allow(c, req)
+	plan, r := b.allow(c, req)
 	if r != nil {
 		return nil, b.refuse(ctx, row, r)
 	}
-	token, err := selo.Mint(selo.MintRequest{Profile: profile, Key: key, CPF: cpf, Now: now, Lifetime: b.cfg.TokenLifetime})
-	if err != nil {
-		return nil, b.refuse(ctx, row, asRefusal(err))
-	}
-
 	n := store.Session{
-		ID:             "ses_" + rand.Text(),
-		App:            c.App,
-		Product:        req.Product,
-		Purpose:        req.Purpose,
-		Environment:    key.Environment,
-		Service:        c.Name,
-		Person:         row.Person,
-		Assurance:      need,
-		Keys:           map[string]string{roleMobile: key.ClientID},
-		OpenedAt:       now,
-		TokenExpiresAt: token.ExpiresAt,
-		RespondBy:      now.Add(b.cfg.RespondWithin).Truncate(time.Second),
-		MaxAttempts:    b.cfg.MaxAttempts,
+		ID:          "ses_" + rand.Text(),
+		App:         c.App,
+		Product:     req.Product,
+		Purpose:     req.Purpose,
+		Environment: b.apps[c.App].Environment,
+		Service:     c.Name,
+		Person:      row.Person,
+		Assurance:   plan.purpose.Assurance,
+		Keys:        make(map[string]string),
+		OpenedAt:    now,
+		RespondBy:   now.Add(b.cfg.RespondWithin).Truncate(time.Second),
+		MaxAttempts: b.cfg.MaxAttempts,
+	}
+	if plan.profile.HasPolicy() {
+		n.PolicyID = plan.purpose.PolicyID
+	}
+	for role, key := range plan.keys {
+		n.Keys[role] = key.ClientID
 	}
 	n.SubjectSealed = pepper.SealSubject(n.ID, subject.ID)
 	act := store.OpenAct{Session: n, Limit: b.cfg.Limit, Audit: row}
 	for _, p := range b.cfg.Peppers.All() {
 		act.Subjects = append(act.Subjects, p.Subject(subject))
+		if req.IdempotencyKey != "" {
+			// The current pepper's is the last, and the one that is recorded.
+			act.Repeats = slices.Insert(act.Repeats, 0, store.Repeat{
+				ID:      p.Request("key", c.App, string(c.Kind), c.Name, c.Subject.Issuer, c.Subject.ID, req.IdempotencyKey),
+				Request: p.Request("open", req.Product, req.Purpose, subject.Issuer, subject.ID, cpf.Digits()),
+			})
+			act.RepeatUntil = now.Add(repeatFor)
+		}
 	}
-	err = b.cfg.Store.Open(ctx, act)
+	if plan.exchanged {
+		return b.openExchanged(ctx, plan, act, cpf)
+	}
+	tokens, expires, err := b.mint(plan, cpf, now)
+	if err != nil {
+		return nil, b.refuse(ctx, row, asRefusal(err))
+	}
+	act.Session.TokenExpiresAt = expires
+	if err := b.cfg.Store.Open(ctx, act); err != nil {
+		return b.notOpened(err, plan, cpf)
+	}
+	return opened(&act.Session, tokens), nil
+}
+
+// mint makes the mobile token of every role.
+func (b *Broker) mint(plan *plan, cpf selo.CPF, now time.Time) (tokens map[string]string, expires time.Time, _ error) {
+	tokens = make(map[string]string)
+	for _, role := range plan.profile.Roles {
+		profile, err := selo.LookupProfile(role.Product)
+		if err != nil {
+			return nil, expires, err
+		}
+		token, err := selo.Mint(selo.MintRequest{Profile: profile, Key: plan.keys[role.Name], CPF: cpf, Now: now, Lifetime: b.cfg.TokenLifetime})
+		if err != nil {
+			return nil, expires, err
+		}
+		tokens[role.Name] = token.JWT
+		if expires.IsZero() || token.ExpiresAt.Before(expires) {
+			expires = token.ExpiresAt
+		}
+	}
+	return tokens, expires, nil
+}
+
+// openExchanged opens a session whose token the provider makes. The limit is taken first; the provider is called
+// outside of any transaction; only then is there a session. If the provider gives no token nobody gets any, least
+// of all the one that we show to the provider.
+func (b *Broker) openExchanged(ctx context.Context, plan *plan, act store.OpenAct, cpf selo.CPF) (*Opened, error) {
+	if err := b.cfg.Store.Reserve(ctx, act); err != nil {
+		return b.notOpened(err, plan, cpf)
+	}
+	n := &act.Session
+	role := plan.profile.Roles[0].Name
+	given, err := b.exchange(ctx, n.Environment, plan.keys[role])
+	act.Audit.At = b.cfg.Now().Truncate(time.Microsecond)
+	if err != nil {
+		r := asRefusalOf(err)
+		row := act.Audit
+		row.Outcome, row.Reasons, row.Keys = "refused", r.Err.Reasons(), n.Keys
+		if err := b.cfg.Store.Release(ctx, n.ID, row); err != nil {
+			return nil, unavailable(errors.Join(err, r))
+		}
+		return nil, r
+	}
+	n.TokenExpiresAt = n.RespondBy // our ceiling on its use; its own expiry is the provider's
+	if !given.ExpiresAt.IsZero() && given.ExpiresAt.Before(n.RespondBy) {
+		n.TokenExpiresAt = given.ExpiresAt
+	}
+	if len(act.Repeats) > 0 {
+		act.TokenSealed = b.cfg.Peppers.Current().SealToken(n.ID, given.JWT)
+	}
+	if err := b.cfg.Store.OpenReserved(ctx, act); err != nil {
+		return nil, unavailable(err)
+	}
+	return opened(n, map[string]string{role: given.JWT}), nil
+}
+
+func (b *Broker) exchange(ctx context.Context, env selo.Environment, key selo.AccessKey) (*provider.SessionToken, error) {
+	token, err := selo.MintServerToken(key, b.cfg.Now())
+	if err != nil {
+		return nil, err
+	}
+	return b.cfg.Providers[env].Exchange(ctx, token.JWT)
+}
+
+// notOpened answers for a session that the store did not open. What it returns instead of an error is the session
+// that the same request opened before.
+func (b *Broker) notOpened(err error, plan *plan, cpf selo.CPF) (*Opened, error) {
 	var limited *store.LimitError
+	var again *store.RepeatedError
 	switch {
+	case errors.As(err, &again):
+		return b.again(again, plan, cpf)
 	case errors.As(err, &limited):
 		r := refusal(selo.ReasonRateLimited, "", fmt.Sprintf("at most %d sessions in %v", b.cfg.Limit.Sessions, b.cfg.Limit.Window))
 		r.RetryAfter = limited.RetryAfter
 		return nil, r
-	case err != nil:
-		return nil, unavailable(err)
+	case errors.Is(err, store.ErrRepeatConflict):
+		return nil, refusal(selo.ReasonIdempotencyConflict, "Idempotency-Key", "was used for another request; a new request needs a new key")
+	case errors.Is(err, store.ErrRepeatRunning):
+		r := refusal(selo.ReasonIdempotencyConflict, "Idempotency-Key", "the same request is being answered right now; ask again")
+		r.RetryAfter = time.Second
+		return nil, r
 	}
-	return &Opened{n.ID, n.Product, n.Purpose, map[string]string{roleMobile: token.JWT}, n.TokenExpiresAt, n.RespondBy}, nil
+	return nil, unavailable(err)
+}
+
+// again gives the tokens of a session once more, to the request that got them: made anew from the record, the same
+// to the byte, or unsealed.
+func (b *Broker) again(found *store.RepeatedError, plan *plan, cpf selo.CPF) (*Opened, error) {
+	n := found.Session
+	changed := refusal(selo.ReasonIdempotencyConflict, "Idempotency-Key", "was used before the app was configured as it is now; use a new key")
+	if n.Environment != b.apps[n.App].Environment {
+		return nil, changed // of which the app has no session any more
+	}
+	if n.State != store.StateOpen {
+		return nil, &Refusal{Err: &selo.Error{Reason: selo.ReasonSessionNotOpen, Field: "session", Detail: "that this request opened is " + string(n.State) + "; a new one needs a new key"},
+			Session: n.ID, State: n.State}
+	}
+	if plan.exchanged && len(found.TokenSealed) == 0 {
+		return nil, changed
+	}
+	tokens := make(map[string]string)
+	if len(found.TokenSealed) > 0 {
+		pepper, err := b.cfg.Peppers.Version(n.Person.PepperVersion)
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		if tokens[plan.profile.Roles[0].Name], err = pepper.OpenToken(n.ID, found.TokenSealed); err != nil {
+			return nil, unavailable(err)
+		}
+		return opened(n, tokens), nil
+	}
+	for _, role := range plan.profile.Roles {
+		key, err := b.cfg.Keys.Again(n.Environment, n.Keys[role.Name], role.Product)
+		if err != nil {
+			return nil, asRefusal(err)
+		}
+		of, err := selo.LookupProfile(role.Product)
+		if err != nil {
+			return nil, asRefusal(err)
+		}
+		token, err := selo.Mint(selo.MintRequest{Profile: of, Key: key, CPF: cpf, Now: n.TokenExpiresAt.Add(-time.Minute), Lifetime: time.Minute})
+		if err != nil {
+			return nil, asRefusal(err)
+		}
+		tokens[role.Name] = token.JWT
+	}
+	return opened(n, tokens), nil
+}
+
+func opened(n *store.Session, tokens map[string]string) *Opened {
+	return &Opened{n.ID, n.Product, n.Purpose, n.PolicyID, tokens, n.TokenExpiresAt, n.RespondBy}
 }
 
 // identify says whom the session is for. It returns a subject together with a refusal when the subject is
@@ -134,31 +290,37 @@ func (b *Broker) identify(c *policy.Caller, req OpenRequest) (selo.Subject, selo
 	return subject, cpf, nil
 }
 
-// allow says with which key the caller's app may run the product for the purpose.
-func (b *Broker) allow(c *policy.Caller, req OpenRequest) (*selo.Profile, selo.Assurance, selo.AccessKey, *Refusal) {
-	none := func(r *Refusal) (*selo.Profile, selo.Assurance, selo.AccessKey, *Refusal) {
-		return nil, selo.AssuranceUnset, selo.AccessKey{}, r
-	}
+// allow says how the caller's app may run the product for the purpose.
+func (b *Broker) allow(c *policy.Caller, req OpenRequest) (*plan, *Refusal) {
 	app, ok := b.apps[c.App]
 	if !ok {
-		return none(refusal(selo.ReasonCallerForbidden, "", "the caller's app is not configured"))
+		return nil, refusal(selo.ReasonCallerForbidden, "", "the caller's app is not configured")
 	}
 	profile, err := selo.LookupProfile(req.Product)
 	if err != nil || !slices.Contains(app.Products, req.Product) {
-		return none(refusal(selo.ReasonProductUnknown, "product", "must be one of the app's products: "+strings.Join(app.Products, " ")))
+		return nil, refusal(selo.ReasonProductUnknown, "product", "must be one of the app's products: "+strings.Join(app.Products, " "))
 	}
-	need, ok := app.Purposes[req.Purpose]
+	purpose, ok := app.Purposes[req.Purpose]
 	if !ok {
-		return none(refusal(selo.ReasonPurposeUnknown, "purpose", "must be one that the app declares: "+strings.Join(slices.Sorted(maps.Keys(app.Purposes)), " ")))
+		return nil, refusal(selo.ReasonPurposeUnknown, "purpose", "must be one that the app declares: "+strings.Join(slices.Sorted(maps.Keys(app.Purposes)), " "))
 	}
-	if need > profile.Assurance {
-		return none(refusal(selo.ReasonAssuranceTooLow, "product", fmt.Sprintf("%s proves at most %v, the purpose %s requires %v", profile.Product, profile.Assurance, req.Purpose, need)))
+	switch reach := b.cfg.reach(app, purpose, profile); {
+	case purpose.Capture && !provesNothing(profile):
+		return nil, refusal(selo.ReasonRequestInvalid, "product", "the purpose "+req.Purpose+" is for capture, for which nothing is granted: it takes products that prove nothing")
+	case !purpose.Capture && provesNothing(profile):
+		return nil, refusal(selo.ReasonAssuranceTooLow, "product", profile.Product+" proves nothing about a person: it needs a purpose with capture: true")
+	case !purpose.Capture && purpose.Assurance > reach:
+		return nil, refusal(selo.ReasonAssuranceTooLow, "product", fmt.Sprintf("%s proves at most %v, the purpose %s requires %v", profile.Product, reach, req.Purpose, purpose.Assurance))
+	case profile.HasPolicy() && purpose.PolicyID == "":
+		return nil, refusal(selo.ReasonProductUnknown, "product", "has no policy_id for this purpose in the configuration")
 	}
-	key, err := b.cfg.Keys.ForMint(app.Environment, req.Product)
-	if err != nil {
-		return none(asRefusal(err))
+	keys := make(map[string]selo.AccessKey)
+	for _, role := range profile.Roles {
+		if keys[role.Name], err = b.cfg.Keys.ForMint(app.Environment, role.Product); err != nil {
+			return nil, asRefusal(err)
+		}
 	}
-	return profile, need, key, nil
+	return &plan{profile, purpose, keys, slices.Contains(app.Exchanged, req.Product)}, nil
 }
 
 // known returns the names that the audit trail may repeat: ours, and not whatever a caller sends, which

@@ -52,7 +52,7 @@ func TestOneResponseManyTimesAtOnce(t *testing.T) {
 		s := h.opened(ana(), liveness, "login")
 		yes := h.approved(liveness, anaCPF).by("sbx-liveness")
 		var c tally
-		parallel(func() { c.add(h.Decide(t.Context(), ana(), s.SessionID, yes, thisTest)) })
+		parallel(func() { c.add(h.Decide(t.Context(), ana(), s.SessionID, broker.Answer{SignedResponse: yes}, thisTest)) })
 		c.check(t, map[string]int{"granted": 1, "session_not_open": crowd - 1})
 		got, err := h.read(ana(), s.SessionID)
 		if err != nil || got.Receipt != c.receipts[0] {
@@ -89,7 +89,7 @@ func TestOneResponseManyTimesAtOnce(t *testing.T) {
 			id := ids[0]
 			ids = ids[1:]
 			mu.Unlock()
-			c.add(h.Decide(t.Context(), backend(), id, yes, thisTest))
+			c.add(h.Decide(t.Context(), backend(), id, broker.Answer{SignedResponse: yes}, thisTest))
 		})
 		c.check(t, map[string]int{"granted": 1, "replayed": crowd - 1})
 		if n := h.count("sessions WHERE state = 'granted'"); n != 1 {
@@ -120,7 +120,7 @@ func TestOneResponseManyTimesAtOnce(t *testing.T) {
 			b := brokers[0]
 			brokers = brokers[1:]
 			mu.Unlock()
-			c.add(b.Decide(t.Context(), ana(), s.SessionID, yes, thisTest))
+			c.add(b.Decide(t.Context(), ana(), s.SessionID, broker.Answer{SignedResponse: yes}, thisTest))
 		})
 		c.check(t, map[string]int{"granted": 1, "session_not_open": crowd - 1})
 	})
@@ -138,7 +138,7 @@ func TestOneResponseManyTimesAtOnce(t *testing.T) {
 			r := responses[0]
 			responses = responses[1:]
 			mu.Unlock()
-			c.add(h.Decide(t.Context(), ana(), s.SessionID, r, thisTest))
+			c.add(h.Decide(t.Context(), ana(), s.SessionID, broker.Answer{SignedResponse: r}, thisTest))
 		})
 		if c.outcomes["granted"]+c.outcomes["not_approved"] != 1 || c.outcomes["session_not_open"] != crowd-1 {
 			t.Errorf("outcomes %v, want one decision", c.outcomes)
@@ -149,7 +149,9 @@ func TestOneResponseManyTimesAtOnce(t *testing.T) {
 		h := newHouse(t)
 		s := h.opened(ana(), liveness, "login")
 		var c tally
-		parallel(func() { c.add(h.Decide(t.Context(), ana(), s.SessionID, "rubbish", thisTest)) })
+		parallel(func() {
+			c.add(h.Decide(t.Context(), ana(), s.SessionID, broker.Answer{SignedResponse: "rubbish"}, thisTest))
+		})
 		c.check(t, map[string]int{"malformed": 4, "malformed too_many_attempts": 1, "session_not_open": crowd - 5})
 	})
 }
@@ -175,7 +177,7 @@ func TestDecidingWhileItEnds(t *testing.T) {
 				}
 				return
 			}
-			c.add(h.Decide(t.Context(), ana(), s.SessionID, yes, thisTest))
+			c.add(h.Decide(t.Context(), ana(), s.SessionID, broker.Answer{SignedResponse: yes}, thisTest))
 		})
 		if g := c.outcomes["granted"]; g > 1 || g+c.outcomes["session_not_open"] != crowd/2 {
 			t.Errorf("outcomes %v, want at most one grant", c.outcomes)
@@ -203,7 +205,7 @@ func TestDecidingWhileItEnds(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			c.add(h.Decide(t.Context(), ana(), s.SessionID, yes, thisTest))
+			c.add(h.Decide(t.Context(), ana(), s.SessionID, broker.Answer{SignedResponse: yes}, thisTest))
 		})
 		c.check(t, map[string]int{"session_not_open expired": crowd})
 		expired := 0
@@ -228,7 +230,7 @@ func TestStoreClosesWhileDeciding(t *testing.T) {
 	var c tally
 	var once sync.Once
 	parallel(func() {
-		granted, err := h.Decide(t.Context(), ana(), s.SessionID, yes, thisTest)
+		granted, err := h.Decide(t.Context(), ana(), s.SessionID, broker.Answer{SignedResponse: yes}, thisTest)
 		c.add(granted, err)
 		once.Do(func() { _ = h.store.Close() })
 		if err != nil && !errors.Is(err, selo.ReasonSessionNotOpen) && !errors.Is(err, selo.ReasonStoreUnavailable) {

@@ -17,11 +17,6 @@ import (
 // elsewhere are the reasons that no act of the broker has, and why.
 var elsewhere = map[selo.Reason]string{
 	selo.ReasonCallerUnauthenticated: "package policy refuses before there is a caller",
-	selo.ReasonIdempotencyConflict:   "there is no Idempotency-Key yet",
-	selo.ReasonProviderUnavailable:   "nothing calls the provider yet",
-	selo.ReasonPolicyMismatch:        "no product yet names a provider policy",
-	selo.ReasonNotFinal:              "no product yet is asked about",
-	selo.ReasonRecheckDisagrees:      "no product yet is asked about",
 	selo.ReasonPurposeMismatch:       "selo.VerifyReceipt refuses for it",
 }
 

@@ -1,0 +1,199 @@
+package api
+
+import (
+	"log/slog"
+	"net/http"
+	"regexp"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/broker"
+)
+
+var idempotencyKey = regexp.MustCompile(`^[!-~]{1,255}$`)
+
+type openBody struct {
+	Product *string        `json:"product"`
+	Purpose *string        `json:"purpose"`
+	Subject jsontext.Value `json:"subject"`
+	CPF     jsontext.Value `json:"cpf"`
+}
+
+type openedBody struct {
+	SessionID string            `json:"session_id"`
+	Product   string            `json:"product"`
+	Purpose   string            `json:"purpose"`
+	PolicyID  string            `json:"policy_id,omitempty"`
+	Tokens    map[string]string `json:"tokens"`
+	ExpiresAt time.Time         `json:"expires_at"`
+	RespondBy time.Time         `json:"respond_by"`
+}
+
+func (s *server) openSession(x *exchange) {
+	c := x.caller()
+	if c == nil {
+		return
+	}
+	var body openBody
+	want := "product and purpose (strings), for a service also subject and cpf (strings)"
+	if !x.read(c, broker.ActOpen, &body, want) {
+		return
+	}
+	if body.Product == nil || body.Purpose == nil {
+		x.unreadable(c, broker.ActOpen, &selo.Error{Reason: selo.ReasonRequestInvalid, Field: "body", Detail: "must be a JSON object with " + want})
+		return
+	}
+	req := broker.OpenRequest{Product: *body.Product, Purpose: *body.Purpose, RequestID: x.id}
+	if keys, there := x.r.Header["Idempotency-Key"]; there {
+		if len(keys) != 1 || !idempotencyKey.MatchString(keys[0]) {
+			x.unreadable(c, broker.ActOpen, &selo.Error{Reason: selo.ReasonRequestInvalid, Field: "Idempotency-Key", Detail: "must be one header of 1 to 255 visible ASCII characters, such as a UUID"})
+			return
+		}
+		req.IdempotencyKey = keys[0]
+	}
+	for _, f := range []struct {
+		name  string
+		value jsontext.Value
+		into  **string
+	}{{"subject", body.Subject, &req.Subject}, {"cpf", body.CPF, &req.CPF}} {
+		if f.value == nil {
+			continue
+		}
+		// What is there counts as there, null too: the broker refuses it from an end user.
+		var text string
+		if f.value.Kind() != '"' || json.Unmarshal(f.value, &text) != nil {
+			text = ""
+		}
+		*f.into = &text
+	}
+	opened, err := s.Broker.OpenSession(x.act, c, req)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	x.log = append(x.log, slog.String("session", opened.SessionID), slog.String("product", opened.Product), slog.String("purpose", opened.Purpose))
+	x.w.Header().Set("Location", "/v1/sessions/"+opened.SessionID)
+	x.json(http.StatusCreated, openedBody{opened.SessionID, opened.Product, opened.Purpose, opened.PolicyID, opened.Tokens, opened.ExpiresAt.UTC(), opened.RespondBy.UTC()})
+}
+
+// respondBody is what an app brings back, in one of three forms and no mixture of them.
+type respondBody struct {
+	// The response, and the id of its attempt where it carries none.
+	SignedResponse *string `json:"signed_response"`
+	AttemptID      *string `json:"attempt_id"`
+	// The response as CafSDK hands it over, per module.
+	ModuleName        *string `json:"moduleName"`
+	SDKSignedResponse *string `json:"signedResponse"`
+	// A refused attempt for which the SDK gave no response.
+	IsAuthorized *bool   `json:"isAuthorized"`
+	SDKAttemptID *string `json:"attemptId"`
+}
+
+const respondForms = "signed_response (and attempt_id where the response has none), or moduleName and signedResponse, or isAuthorized and attemptId"
+
+// answer tells the form by the fields that are there. A body of two forms, or of half a one, is none.
+func (b respondBody) answer() (a broker.Answer, ok bool) {
+	text := func(s *string) string {
+		if s == nil {
+			return ""
+		}
+		return *s
+	}
+	forms := 0
+	if b.SignedResponse != nil {
+		forms++
+		a = broker.Answer{SignedResponse: *b.SignedResponse, AttemptID: text(b.AttemptID)}
+	}
+	if b.ModuleName != nil && b.SDKSignedResponse != nil && *b.ModuleName != "" && len(*b.ModuleName) <= 64 {
+		forms++
+		a = broker.Answer{SignedResponse: *b.SDKSignedResponse}
+	}
+	if b.IsAuthorized != nil && b.SDKAttemptID != nil && *b.SDKAttemptID != "" && len(*b.SDKAttemptID) <= 256 {
+		forms++
+		a = broker.Answer{Unsigned: true, Refused: !*b.IsAuthorized}
+		return a, forms == 1 && b.fields() == 2
+	}
+	fields := 1
+	if b.SDKSignedResponse != nil || b.AttemptID != nil {
+		fields = 2
+	}
+	return a, forms == 1 && b.fields() == fields
+}
+
+func (b respondBody) fields() (n int) {
+	for _, there := range []bool{b.SignedResponse != nil, b.AttemptID != nil, b.ModuleName != nil, b.SDKSignedResponse != nil, b.IsAuthorized != nil, b.SDKAttemptID != nil} {
+		if there {
+			n++
+		}
+	}
+	return n
+}
+
+type sessionBody struct {
+	SessionID        string         `json:"session_id"`
+	Product          string         `json:"product"`
+	Purpose          string         `json:"purpose"`
+	State            broker.State   `json:"state"`
+	ExpiresAt        time.Time      `json:"expires_at"`
+	RespondBy        time.Time      `json:"respond_by"`
+	AttemptsLeft     *int           `json:"attempts_left,omitzero"`
+	Reasons          []selo.Reason  `json:"reasons,omitempty"`
+	Assurance        selo.Assurance `json:"assurance,omitzero"`
+	Receipt          string         `json:"receipt,omitempty"`
+	ReceiptExpiresAt time.Time      `json:"receipt_expires_at,omitzero"`
+}
+
+func sessionAnswer(n *broker.Session) sessionBody {
+	body := sessionBody{
+		SessionID: n.ID, Product: n.Product, Purpose: n.Purpose, State: n.State,
+		ExpiresAt: n.ExpiresAt.UTC(), RespondBy: n.RespondBy.UTC(),
+		Reasons: n.Reasons, Assurance: n.Assurance, Receipt: n.Receipt,
+	}
+	if n.State == broker.StateOpen {
+		body.AttemptsLeft = &n.AttemptsLeft
+	}
+	if n.Receipt != "" {
+		body.ReceiptExpiresAt = n.ReceiptUntil.UTC()
+	}
+	return body
+}
+
+func (s *server) respond(x *exchange) {
+	c := x.caller()
+	if c == nil {
+		return
+	}
+	var body respondBody
+	if !x.read(c, broker.ActRespond, &body, respondForms) {
+		return
+	}
+	answer, ok := body.answer()
+	if !ok {
+		x.unreadable(c, broker.ActRespond, &selo.Error{Reason: selo.ReasonRequestInvalid, Field: "body", Detail: "must be a JSON object with " + respondForms})
+		return
+	}
+	granted, err := s.Broker.Decide(x.act, c, x.r.PathValue("id"), answer, x.id)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	x.log = append(x.log, slog.String("session", granted.ID), slog.String("state", string(granted.State)))
+	x.json(http.StatusOK, sessionAnswer(granted))
+}
+
+func (s *server) session(x *exchange) {
+	c := x.caller()
+	if c == nil {
+		return
+	}
+	n, err := s.Broker.Session(x.act, c, x.r.PathValue("id"), x.id)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	x.log = append(x.log, slog.String("session", n.ID), slog.String("state", string(n.State)))
+	x.json(http.StatusOK, sessionAnswer(n))
+}
