@@ -89,6 +89,9 @@ func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID string,
 	if err != nil {
 		return nil, unavailable(err)
 	}
+	if d.Contradicted {
+		b.cfg.Log.WarnContext(ctx, "an event of the provider contradicts a grant", "session", n.ID, "request_id", requestID)
+	}
 	if len(d.Reasons) == 0 && d.Session.State == store.StateGranted && d.Session.ReceiptID == act.ReceiptID && receipt != "" {
 		return view(d.Session, receipt), nil
 	}

@@ -153,13 +153,7 @@ func (b *Broker) openExchanged(ctx context.Context, plan *plan, act store.OpenAc
 	given, err := b.exchange(ctx, n.Environment, plan.keys[role])
 	act.Audit.At = b.cfg.Now().Truncate(time.Microsecond)
 	if err != nil {
-		r := asRefusalOf(err)
-		row := act.Audit
-		row.Outcome, row.Reasons, row.Keys = "refused", r.Err.Reasons(), n.Keys
-		if err := b.cfg.Store.Release(ctx, n.ID, row); err != nil {
-			return nil, unavailable(errors.Join(err, r))
-		}
-		return nil, r
+		return nil, b.release(ctx, act, asRefusalOf(err))
 	}
 	n.TokenExpiresAt = n.RespondBy // our ceiling on its use; its own expiry is the provider's
 	if !given.ExpiresAt.IsZero() && given.ExpiresAt.Before(n.RespondBy) {
@@ -169,9 +163,19 @@ func (b *Broker) openExchanged(ctx context.Context, plan *plan, act store.OpenAc
 		act.TokenSealed = b.cfg.Peppers.Current().SealToken(n.ID, given.JWT)
 	}
 	if err := b.cfg.Store.OpenReserved(ctx, act); err != nil {
-		return nil, unavailable(err)
+		return nil, b.release(ctx, act, unavailable(err))
 	}
 	return opened(n, map[string]string{role: given.JWT}), nil
+}
+
+// release gives the place of a session back that does not open, and records why, although its caller may have left.
+func (b *Broker) release(ctx context.Context, act store.OpenAct, r *Refusal) *Refusal {
+	row := act.Audit
+	row.Outcome, row.Reasons, row.Keys = "refused", r.Err.Reasons(), act.Session.Keys
+	if err := b.cfg.Store.Release(context.WithoutCancel(ctx), act.Session.ID, row); err != nil {
+		return unavailable(errors.Join(err, r))
+	}
+	return r
 }
 
 func (b *Broker) exchange(ctx context.Context, env selo.Environment, key selo.AccessKey) (*provider.SessionToken, error) {

@@ -149,7 +149,8 @@ func (s *Store) Decide(ctx context.Context, act DecideAct) (*Decided, error) {
 		if !consumed {
 			return nil
 		}
-		return earlierEvents(ctx, tx, n, act)
+		d.Contradicted, err = earlierEvents(ctx, tx, n, act)
+		return err
 	})
 	if err != nil {
 		return nil, err

@@ -200,7 +200,8 @@ func eventsInRawSQL(s tested) {
 	s.expectRefused(`INSERT INTO webhook_events SELECT 'caf-2', event, type, at, received_at, 'perhaps' FROM webhook_events`, "CHECK")
 	s.expectRefused(`INSERT INTO webhook_event_ids SELECT provider, environment, field, value, webhook, x'00' FROM webhook_event_ids`, "FOREIGN KEY")
 	s.expectRefused(`INSERT INTO webhook_event_ids SELECT * FROM webhook_event_ids`, "UNIQUE")
-	s.expectRefused(`DELETE FROM webhook_events`, "FOREIGN KEY")
+	s.expectRefused(`DELETE FROM webhook_events`, "never deleted")
+	s.expectRefused(`UPDATE webhook_events SET verdict = 'refused'`, "never changed")
 	s.expectRefused(`INSERT INTO session_tokens VALUES ('ses-nobody-s', x'00', 0)`, "FOREIGN KEY")
 	// The database drops the token of a session that ends, whoever ends it.
 	s.open(opening("ses-1", "ana", withToken))

@@ -108,6 +108,14 @@ func repeatOfReservation(s tested) {
 		s.t.Errorf("a late release (-before +after):\n%s", diff)
 	}
 	s.expectTrail("ses-dead", "open minting", "open refused provider_unavailable")
+	// What has become a session is not given up, nor is its key; and nobody opens on somebody else's place.
+	s.expectNothing(ErrNotReserved, func() error { return s.Release(s.t.Context(), "ses-slow", releasing(slow)) })
+	mine := opening("ses-mine", "ana", forProduct(faceAuthentication))
+	s.reserve(mine)
+	theirs, elsewhere := opening("ses-mine", "bruno"), opening("ses-mine", "ana", inApp("app-9"))
+	s.expectNothing(ErrNotReserved, func() error { return s.OpenReserved(s.t.Context(), theirs) })
+	s.expectNothing(ErrNotReserved, func() error { return s.OpenReserved(s.t.Context(), elsewhere) })
+	s.openReserved(mine)
 	s.expectRepeated(opening("ses-x", "carla", repeatable("k4"), openedAt(noon.Add(2*time.Minute))), "ses-3", StateOpen, nil)
 }
 

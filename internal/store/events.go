@@ -100,41 +100,58 @@ func (s *Store) RecordEvent(ctx context.Context, e Event) (*Recorded, error) {
 	return done, nil
 }
 
-// earlierEvents gives a session that has just used ids its rows about the events that came before it.
-func earlierEvents(ctx context.Context, tx *sql.Tx, n *Session, act DecideAct) error {
-	type event struct {
-		webhook, id, kind string
-		verdict           Verdict
-	}
-	var all []event
+// earlierEvents gives a session that has just used ids its rows about the events that came before it, and reports
+// whether one contradicts its grant.
+func earlierEvents(ctx context.Context, tx *sql.Tx, n *Session, act DecideAct) (contradicted bool, _ error) {
+	var all []earlierEvent
 	for _, id := range act.IDs {
-		value := sha256.Sum256([]byte(id.Value))
-		rows, err := tx.QueryContext(ctx, `SELECT e.webhook, e.event, e.type, e.verdict FROM webhook_event_ids i JOIN webhook_events e
-			ON e.webhook = i.webhook AND e.event = i.event WHERE i.provider = ? AND i.environment = ? AND i.field = ? AND i.value = ?
-			ORDER BY e.received_at`, id.Provider, string(id.Environment), id.Field, value[:])
+		some, err := eventsOf(ctx, tx, id)
 		if err != nil {
-			return fmt.Errorf("matching earlier events: %w", err)
+			return false, err
 		}
-		for rows.Next() {
-			var e event
-			if err := rows.Scan(&e.webhook, &e.id, &e.kind, &e.verdict); err != nil {
-				return errors.Join(fmt.Errorf("matching earlier events: %w", err), rows.Close())
-			}
+		for _, e := range some {
 			if !slices.Contains(all, e) {
 				all = append(all, e)
 			}
 		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-			return fmt.Errorf("matching earlier events: %w", err)
-		}
 	}
 	for _, e := range all {
 		row := Audit{At: act.At, Act: "webhook", CallerKind: "provider", RequestID: act.Audit.RequestID}
-		if _, err := insertEvidence(ctx, tx, n, e.webhook, e.kind, e.verdict, row); err != nil {
-			return err
+		contradicts, err := insertEvidence(ctx, tx, n, e.webhook, e.kind, e.verdict, row)
+		if err != nil {
+			return false, err
 		}
+		contradicted = contradicted || contradicts
 	}
-	return nil
+	return contradicted, nil
+}
+
+type earlierEvent struct {
+	webhook, id, kind string
+	verdict           Verdict
+}
+
+// eventsOf returns the events about an attempt, in the order in which they came.
+func eventsOf(ctx context.Context, tx *sql.Tx, id selo.UsedID) (all []earlierEvent, _ error) {
+	value := sha256.Sum256([]byte(id.Value))
+	rows, err := tx.QueryContext(ctx, `SELECT e.webhook, e.event, e.type, e.verdict FROM webhook_event_ids i JOIN webhook_events e
+		ON e.webhook = i.webhook AND e.event = i.event WHERE i.provider = ? AND i.environment = ? AND i.field = ? AND i.value = ?
+		ORDER BY e.received_at`, id.Provider, string(id.Environment), id.Field, value[:])
+	if err != nil {
+		return nil, fmt.Errorf("matching earlier events: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var e earlierEvent
+		if err := rows.Scan(&e.webhook, &e.id, &e.kind, &e.verdict); err != nil {
+			return nil, fmt.Errorf("matching earlier events: %w", err)
+		}
+		all = append(all, e)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("matching earlier events: %w", err)
+	}
+	return all, nil
 }
 
 // insertEvidence writes what an event means for a session, and reports whether it contradicts its grant.

@@ -50,20 +50,29 @@ func (s *Store) Reserve(ctx context.Context, act OpenAct) error {
 // OpenReserved is the second half: it turns the reservation into the session, or fails with ErrNotReserved.
 func (s *Store) OpenReserved(ctx context.Context, act OpenAct) error {
 	return s.act(ctx, func(tx *sql.Tx) error {
-		done, err := tx.ExecContext(ctx, `DELETE FROM reservations WHERE session_id = ?`, act.Session.ID)
+		n := act.Session // whose reservation it is, or it would open on somebody else's place
+		done, err := tx.ExecContext(ctx, `DELETE FROM reservations WHERE session_id = ? AND app = ? AND subject = ?`, n.ID, n.App, n.Person.Subject)
 		if err != nil {
 			return fmt.Errorf("ending reservation: %w", err)
 		}
-		if n, err := done.RowsAffected(); err != nil || n != 1 {
+		if one, err := done.RowsAffected(); err != nil || one != 1 {
 			return errors.Join(ErrNotReserved, err)
 		}
 		return insertSession(ctx, tx, act)
 	})
 }
 
-// Release gives a reservation up: no token came of it, and it counts no more. row says why.
+// Release gives a reservation up: no token came of it, and it counts no more. row says why. It fails with
+// ErrNotReserved, and writes nothing, when it has become a session.
 func (s *Store) Release(ctx context.Context, sessionID string, row Audit) error {
 	return s.act(ctx, func(tx *sql.Tx) error {
+		var opened bool
+		if err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM sessions WHERE id = ?)`, sessionID).Scan(&opened); err != nil {
+			return fmt.Errorf("looking up session: %w", err)
+		}
+		if opened {
+			return ErrNotReserved
+		}
 		if err := release(ctx, tx, sessionID); err != nil {
 			return err
 		}
@@ -73,8 +82,8 @@ func (s *Store) Release(ctx context.Context, sessionID string, row Audit) error 
 }
 
 func release(ctx context.Context, tx *sql.Tx, sessionID string) error {
-	for _, table := range []string{"reservations", "idempotency"} {
-		if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE session_id = ?`, sessionID); err != nil {
+	for _, statement := range []string{`DELETE FROM reservations WHERE session_id = ?`, `DELETE FROM idempotency WHERE session_id = ?`} {
+		if _, err := tx.ExecContext(ctx, statement, sessionID); err != nil {
 			return fmt.Errorf("releasing reservation: %w", err)
 		}
 	}
@@ -263,8 +272,8 @@ func (s *Store) Sweep(ctx context.Context, now time.Time) error {
 				return err
 			}
 		}
-		for _, table := range []string{"reservations", "idempotency", "session_tokens"} {
-			if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE until <= ?`, now.UnixMicro()); err != nil {
+		for _, statement := range []string{`DELETE FROM reservations WHERE until <= ?`, `DELETE FROM idempotency WHERE until <= ?`, `DELETE FROM session_tokens WHERE until <= ?`} {
+			if _, err := tx.ExecContext(ctx, statement, now.UnixMicro()); err != nil {
 				return fmt.Errorf("sweeping: %w", err)
 			}
 		}

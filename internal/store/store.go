@@ -136,6 +136,8 @@ type Decided struct {
 	// Reasons why the response did not grant: those of the act and whatever the transaction found.
 	// Empty exactly when this act granted the session.
 	Reasons []selo.Reason
+	// Contradicted says that the provider had sent an event before that contradicts the grant.
+	Contradicted bool
 }
 
 var (

@@ -68,3 +68,17 @@ BEGIN
     SELECT raise(ABORT, 'an event is recorded once');
 END;
 -- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER webhook_events_kept_update BEFORE UPDATE ON webhook_events
+BEGIN
+    SELECT raise(ABORT, 'an event is never changed');
+END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER webhook_events_kept_delete BEFORE DELETE ON webhook_events
+BEGIN
+    SELECT raise(ABORT, 'an event is never deleted');
+END;
+-- +goose StatementEnd
