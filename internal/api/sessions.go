@@ -96,40 +96,24 @@ const respondForms = "signed_response (and attempt_id where the response has non
 
 // answer tells the form by the fields that are there. A body of two forms, or of half a one, is none.
 func (b respondBody) answer() (a broker.Answer, ok bool) {
-	text := func(s *string) string {
-		if s == nil {
-			return ""
-		}
-		return *s
-	}
-	forms := 0
-	if b.SignedResponse != nil {
-		forms++
-		a = broker.Answer{SignedResponse: *b.SignedResponse, AttemptID: text(b.AttemptID)}
-	}
-	if b.ModuleName != nil && b.SDKSignedResponse != nil && *b.ModuleName != "" && len(*b.ModuleName) <= 64 {
-		forms++
-		a = broker.Answer{SignedResponse: *b.SDKSignedResponse}
-	}
-	if b.IsAuthorized != nil && b.SDKAttemptID != nil && *b.SDKAttemptID != "" && len(*b.SDKAttemptID) <= 256 {
-		forms++
-		a = broker.Answer{Unsigned: true, Refused: !*b.IsAuthorized}
-		return a, forms == 1 && b.fields() == 2
-	}
-	fields := 1
-	if b.SDKSignedResponse != nil || b.AttemptID != nil {
-		fields = 2
-	}
-	return a, forms == 1 && b.fields() == fields
-}
-
-func (b respondBody) fields() (n int) {
-	for _, there := range []bool{b.SignedResponse != nil, b.AttemptID != nil, b.ModuleName != nil, b.SDKSignedResponse != nil, b.IsAuthorized != nil, b.SDKAttemptID != nil} {
-		if there {
-			n++
+	const signed, attempt, module, sdkSigned, authorized, sdkAttempt = 1, 2, 4, 8, 16, 32
+	there := 0
+	for i, is := range []bool{b.SignedResponse != nil, b.AttemptID != nil, b.ModuleName != nil, b.SDKSignedResponse != nil, b.IsAuthorized != nil, b.SDKAttemptID != nil} {
+		if is {
+			there |= 1 << i
 		}
 	}
-	return n
+	switch there {
+	case signed:
+		return broker.Answer{SignedResponse: *b.SignedResponse}, true
+	case signed | attempt:
+		return broker.Answer{SignedResponse: *b.SignedResponse, AttemptID: *b.AttemptID}, true
+	case module | sdkSigned:
+		return broker.Answer{SignedResponse: *b.SDKSignedResponse}, *b.ModuleName != "" && len(*b.ModuleName) <= 64
+	case authorized | sdkAttempt:
+		return broker.Answer{Unsigned: true, Refused: !*b.IsAuthorized}, *b.SDKAttemptID != "" && len(*b.SDKAttemptID) <= 256
+	}
+	return broker.Answer{}, false
 }
 
 type sessionBody struct {
