@@ -38,6 +38,24 @@
 // during this attempt, says yes, and was not used before. Its documentation gives the order.
 // Denied tells the provider's no, which ends the attempt, from refusals that do not.
 //
+// A product that starts with two tokens lists them as Profile.Roles: mint one for each, as of its product, and
+// verify with the key of the first. CafSmartAuth is one, and names a provider policy, which Expectation.Policy
+// demands.
+//
+// # Re-check
+//
+// Some responses name nobody, carry no time, or prove too little. They grant when the provider, asked about the
+// attempt, says the rest; and any response can be confirmed so:
+//
+//	want.Recheck = func(ctx context.Context, attemptID string) (*selo.Attempt, error) { … } // your call to the provider
+//	want.RecheckAlways = true // otherwise only where the response is not enough
+//
+// MintServerToken makes the token that such a call shows to Caf. A record that contradicts the response denies it.
+//
+// # Webhooks
+//
+// VerifyWebhook says whether an event is the provider's, over the bytes that came.
+//
 // # Receipts
 //
 // A service that granted can tell the customer's other services so with a receipt, an Ed25519 token of at
@@ -45,7 +63,7 @@
 //
 // # What it refuses
 //
-// Every refusal of Mint, Verify, VerifyReceipt and ParseCPF is an *Error with a stable Reason, tested with errors.Is(err, selo.ReasonStale). Whatever
+// Every refusal of Mint, Verify, VerifyWebhook, VerifyReceipt and ParseCPF is an *Error with a stable Reason, tested with errors.Is(err, selo.ReasonStale). Whatever
 // in a response is not understood is refused: more than 16 KiB, base64 that is not canonical, a header with
 // crit, b64, zip, cty or another alg than HS256, JSON with a name twice or a claim in another spelling, a
 // decision that is not JSON true. Secret and CPF values cannot print, log or marshal themselves.
