@@ -160,7 +160,8 @@ func ReasonsOf(err error) []Reason {
 // Denied reports whether err is the provider's no to exactly this attempt: authentic, fresh, of this person,
 // not used before, and not approved; or good by itself and contradicted by the provider's own record. It ends
 // the attempt. Any other refusal decides nothing: were it to end the attempt, anybody could end anybody's
-// with rubbish. So do not ask errors.Is(err, ReasonNotApproved), which is also true when more is wrong.
+// with rubbish. So do not ask errors.Is(err, ReasonNotApproved), nor ReasonRecheckDisagrees, which are also
+// true when more is wrong: a record that contradicts the response and is of another time ends nothing.
 func Denied(err error) bool {
 	reasons := ReasonsOf(err)
 	if !slices.Contains(reasons, ReasonRecheckDisagrees) {

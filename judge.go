@@ -163,7 +163,7 @@ func (v *verification) judgeAssurance() {
 
 func (v *verification) judgeEnough() {
 	if v.response.Assurance < v.want.Assurance {
-		v.fault(ReasonAssuranceTooLow, "assurance", fmt.Sprintf("this response of %s proves %v by itself, %v is required", v.response.Product, cmp.Or(v.response.Assurance.String(), "nothing"), v.want.Assurance))
+		v.fault(ReasonAssuranceTooLow, "assurance", fmt.Sprintf("this response of %s proves %v, %v is required", v.response.Product, cmp.Or(v.response.Assurance.String(), "nothing"), v.want.Assurance))
 	}
 }
 

@@ -82,7 +82,8 @@ type Response struct {
 // attempt began, not in the future, not expired; proves enough; carries its ids; every decision claim is
 // JSON true; the re-check, where there is one, agrees; no id was used before. The checks up to the JSON
 // object stop at the first fault, since nothing after it is known; the later ones report everything they
-// find, and only what finds nothing else wrong asks the provider or uses anything up.
+// find, and only what finds nothing else wrong asks the provider or uses anything up. What has no shape of the
+// product is judged as the first one.
 //
 // The ids are used up by an answer, yes or no: when all is well, when all is well but the decision, or when
 // the provider's own record contradicts a response that is good by itself. In the latter two cases Denied
