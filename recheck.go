@@ -122,6 +122,9 @@ func (v *verification) judgeAttempt(a *Attempt, signed bool) {
 	decided := a.Outcome == AttemptApproved || a.Outcome == AttemptRefused
 	contradicted := decided && signed && !open(ReasonSubjectUnproven) && len(v.faults) > 0
 	switch {
+	case !a.At.IsZero() && !signed && !v.want.Opened.IsZero() && a.At.Before(v.want.Opened.Truncate(time.Second)):
+		// To the second: within the slack, the attempt of one session could be named to the next.
+		v.fault(ReasonStale, "attempt", "is before this one began")
 	case !a.At.IsZero():
 		v.judgeAge(a.At, "attempt")
 	case open(ReasonFreshnessUnproven):

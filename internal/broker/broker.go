@@ -114,6 +114,8 @@ type Broker struct {
 	mu              sync.Mutex
 	unauthenticated map[refusalCount]int // not yet written
 
+	asking sync.Map // ids of sessions about which the provider is being asked
+
 	readyMu  sync.Mutex
 	readyAt  time.Time
 	readyErr error

@@ -55,7 +55,7 @@ func (c *caf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if answer == "!429" {
 			w.Header().Set("Retry-After", "7")
 		}
-		http.Error(w, "", map[string]int{"!404": 404, "!429": 429, "!500": 500, "!401": 401}[answer])
+		http.Error(w, "", map[string]int{"!400": 400, "!401": 401, "!403": 403, "!404": 404, "!429": 429, "!500": 500}[answer])
 	default:
 		_, _ = w.Write([]byte(strings.ReplaceAll(answer, "{credential}", credential)))
 	}

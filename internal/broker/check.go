@@ -196,6 +196,17 @@ func (cfg Config) checkWebhooks() (errs []error) {
 		if w.Secret.IsZero() {
 			bad("secret_file: a webhook without a secret would believe anybody")
 		}
+		for j := range i {
+			// What is signed for one would be good for the other, and count twice.
+			if !w.Secret.IsZero() && w.Secret.Equal(cfg.Webhooks[j].Secret) {
+				bad("secret_file: is that of webhooks[%d]; every webhook has its own", j)
+			}
+		}
+		if cfg.Keys != nil && !w.Secret.IsZero() {
+			if env := cfg.Keys.Environment(w.Secret); env != "" && env != w.Environment {
+				bad("secret_file: is that of a %s access key", env)
+			}
+		}
 		if w.Environment != selo.EnvironmentProduction && w.Environment != selo.EnvironmentSandbox {
 			bad("environment: must be production or sandbox")
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/selo-id/selo"
 	"github.com/selo-id/selo/internal/policy"
+	"github.com/selo-id/selo/internal/provider"
 	"github.com/selo-id/selo/internal/store"
 )
 
@@ -59,6 +60,8 @@ func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID string,
 	if n.State == store.StateOpen {
 		response, ids, asked, err := b.verify(ctx, n, answer, now)
 		if asked { // which takes time
+			// One question at a time about a session, until its attempt is counted: parallel posts buy no more calls.
+			defer b.asking.Delete(n.ID)
 			now = b.cfg.Now().Truncate(time.Microsecond)
 			act.At, act.Audit.At, act.Audit.Note = now, now, "the provider was asked about the attempt"
 		}
@@ -120,6 +123,12 @@ func (b *Broker) verify(ctx context.Context, n *store.Session, answer Answer, no
 	if !slices.Contains(app.Products, n.Product) {
 		return none(&selo.Error{Reason: selo.ReasonRuleDenied, Field: "product", Detail: "is no longer one of the app's"})
 	}
+	if purpose.Capture && !provesNothing(profile) {
+		return none(&selo.Error{Reason: selo.ReasonRuleDenied, Field: "purpose", Detail: "is for capture now, for which nothing is granted"})
+	}
+	if profile.HasPolicy() && purpose.PolicyID != n.PolicyID {
+		return none(&selo.Error{Reason: selo.ReasonRuleDenied, Field: "policy_id", Detail: "is another one now than the session was opened with"})
+	}
 	if answer.Unsigned {
 		return none(unsigned(answer))
 	}
@@ -146,6 +155,9 @@ func (b *Broker) verify(ctx context.Context, n *store.Session, answer Answer, no
 	if purpose.Recheck != RecheckNever && b.cfg.rechecks(app, profile) {
 		ask := rechecker(b.cfg.Providers[app.Environment], profile, key, b.cfg.Now)
 		want.Recheck = func(ctx context.Context, attemptID string) (*selo.Attempt, error) {
+			if _, busy := b.asking.LoadOrStore(n.ID, true); busy {
+				return nil, &selo.Error{Reason: selo.ReasonProviderUnavailable, Detail: "the provider is being asked about another response of this session", Err: &provider.RetryAfter{After: time.Second}}
+			}
 			asked = true
 			return ask(ctx, attemptID)
 		}

@@ -220,8 +220,18 @@ func (b *Broker) again(found *store.RepeatedError, plan *plan, cpf selo.CPF) (*O
 		return nil, &Refusal{Err: &selo.Error{Reason: selo.ReasonSessionNotOpen, Field: "session", Detail: "that this request opened is " + string(n.State) + "; a new one needs a new key"},
 			Session: n.ID, State: n.State}
 	}
-	if plan.exchanged && len(found.TokenSealed) == 0 {
+	if plan.exchanged && len(found.TokenSealed) == 0 || plan.profile.HasPolicy() && plan.purpose.PolicyID != n.PolicyID {
 		return nil, changed
+	}
+	if !b.cfg.Now().Before(n.TokenExpiresAt) {
+		return nil, refusal(selo.ReasonIdempotencyConflict, "Idempotency-Key", "its tokens have expired; use a new key")
+	}
+	keys := make(map[string]selo.AccessKey)
+	for _, role := range plan.profile.Roles {
+		var err error
+		if keys[role.Name], err = b.cfg.Keys.Again(n.Environment, n.Keys[role.Name], role.Product); err != nil {
+			return nil, asRefusal(err)
+		}
 	}
 	tokens := make(map[string]string)
 	if len(found.TokenSealed) > 0 {
@@ -235,15 +245,11 @@ func (b *Broker) again(found *store.RepeatedError, plan *plan, cpf selo.CPF) (*O
 		return opened(n, tokens), nil
 	}
 	for _, role := range plan.profile.Roles {
-		key, err := b.cfg.Keys.Again(n.Environment, n.Keys[role.Name], role.Product)
-		if err != nil {
-			return nil, asRefusal(err)
-		}
 		of, err := selo.LookupProfile(role.Product)
 		if err != nil {
 			return nil, asRefusal(err)
 		}
-		token, err := selo.Mint(selo.MintRequest{Profile: of, Key: key, CPF: cpf, Now: n.TokenExpiresAt.Add(-time.Minute), Lifetime: time.Minute})
+		token, err := selo.Mint(selo.MintRequest{Profile: of, Key: keys[role.Name], CPF: cpf, Now: n.TokenExpiresAt.Add(-time.Minute), Lifetime: time.Minute})
 		if err != nil {
 			return nil, asRefusal(err)
 		}

@@ -170,7 +170,7 @@ func TestMobileAPIMatch(t *testing.T) {
 		{"by itself", "", nil, []selo.Reason{selo.ReasonSubjectUnproven, selo.ReasonFreshnessUnproven, selo.ReasonAssuranceTooLow}, store.StateOpen},
 		{"with the record", "a1", func(h *house) string { return h.faceRecord("a1", anaCPF, true) }, nil, store.StateGranted},
 		{"the record of somebody else", "a1", func(h *house) string { return h.faceRecord("a1", brunoCPF, true) }, []selo.Reason{selo.ReasonSubjectMismatch}, store.StateOpen},
-		{"the record of another attempt", "a1", func(h *house) string { return h.faceRecord("a2", anaCPF, true) }, []selo.Reason{selo.ReasonProviderUnavailable}, store.StateOpen},
+		{"the record of another attempt", "a1", func(h *house) string { return h.faceRecord("a2", anaCPF, true) }, []selo.Reason{selo.ReasonNotFinal}, store.StateOpen},
 		{"a no of hers", "a1", func(h *house) string { return h.faceRecord("a1", anaCPF, false) }, []selo.Reason{selo.ReasonNotApproved}, store.StateDenied},
 		{"unknown", "a1", func(*house) string { return "!404" }, []selo.Reason{selo.ReasonNotFinal}, store.StateOpen},
 		{"no attempt id", "../../etc", func(h *house) string { return h.faceRecord("a1", anaCPF, true) }, []selo.Reason{selo.ReasonRequestInvalid}, store.StateOpen},

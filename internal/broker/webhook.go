@@ -75,12 +75,14 @@ func (b *Broker) Webhook(ctx context.Context, name string, body []byte, signatur
 			Detail: "must be, once, the lower-case hex HMAC-SHA256 of exactly this body under the webhook's secret"}
 	}
 	now := b.cfg.Now().Truncate(time.Microsecond)
-	row := store.Audit{At: now, Act: ActWebhook, CallerKind: "provider", RequestID: requestID}
 	e, refused := w.read(body, now)
 	if refused != nil {
-		return false, b.refuse(ctx, row, &Refusal{Err: refused})
+		// Counted, and no row for each: what was signed once can be posted for ever, and everything that an access key
+		// signed is signed for a webhook that shares its secret.
+		b.Unauthenticated(refused.Reason)
+		return false, refused
 	}
-	e.Audit = row
+	e.Audit = store.Audit{At: now, Act: ActWebhook, CallerKind: "provider", RequestID: requestID}
 	done, err := b.cfg.Store.RecordEvent(ctx, *e)
 	if err != nil {
 		return false, unavailable(err)
@@ -135,17 +137,23 @@ func (w Webhook) read(body []byte, now time.Time) (*store.Event, *selo.Error) {
 	return e, nil
 }
 
-// verdict is no when any decision is false, yes when there are some and all are true.
+// verdict is no when any decision is false, yes when there are some and all are true, and nothing otherwise.
 func verdict(decisions ...jsontext.Value) store.Verdict {
 	said := store.VerdictNone
+	unclear := false
 	for _, d := range decisions {
 		switch {
 		case d == nil:
+		case d.Kind() == 'f':
+			return store.VerdictRefused
 		case d.Kind() == 't':
 			said = store.VerdictApproved
 		default:
-			return store.VerdictRefused
+			unclear = true
 		}
+	}
+	if unclear {
+		return store.VerdictNone
 	}
 	return said
 }

@@ -15,14 +15,18 @@ import (
 	"github.com/selo-id/selo/internal/transcript"
 )
 
-var webhookSecret = plant(randomHex())
+var webhookSecret, liveSecret = plant(randomHex()), plant(randomHex())
 
 func withWebhooks(cfg *broker.Config) {
 	secret, err := selo.NewSecret(webhookSecret)
 	if err != nil {
 		panic(err)
 	}
-	cfg.Webhooks = []broker.Webhook{{Name: "console", Environment: selo.EnvironmentSandbox, Secret: secret}, {Name: "live", Environment: selo.EnvironmentProduction, Secret: secret}}
+	live, err := selo.NewSecret(liveSecret)
+	if err != nil {
+		panic(err)
+	}
+	cfg.Webhooks = []broker.Webhook{{Name: "console", Environment: selo.EnvironmentSandbox, Secret: secret}, {Name: "live", Environment: selo.EnvironmentProduction, Secret: live}}
 }
 
 func hexMAC(secret []byte, body string) string {
@@ -38,7 +42,10 @@ func (h *house) event(id, data string) string {
 func (h *house) webhook(name, body string, signatures ...string) (bool, error) {
 	h.t.Helper()
 	if signatures == nil {
-		signatures = []string{hexMAC(webhookSecret, body)}
+		signatures = []string{hexMAC(map[string][]byte{"live": liveSecret}[name], body)}
+		if name != "live" {
+			signatures = []string{hexMAC(webhookSecret, body)}
+		}
 	}
 	isNew, err := h.Webhook(h.t.Context(), name, []byte(body), signatures, thisTest)
 	return isNew, transcript.Error(err)

@@ -150,6 +150,16 @@ func (r *Ring) ForVerify(env selo.Environment, clientID, product string, now tim
 	return selo.AccessKey{}, &selo.Error{Reason: selo.ReasonKeyRevoked, Detail: "the access key that made this session may no longer verify"}
 }
 
+// Environment returns the environment of the access key that has this secret, or "" when none has.
+func (r *Ring) Environment(s selo.Secret) selo.Environment {
+	for _, k := range r.keys {
+		if k.Secret.Equal(s) {
+			return k.Environment
+		}
+	}
+	return ""
+}
+
 // cafClientID is what all client IDs looked like that were seen; Caf does not promise it.
 var cafClientID = regexp.MustCompile(`^[0-9a-f]{24}$`)
 

@@ -67,6 +67,20 @@ func readSmartAuth(answer []byte, attemptID string) (*selo.Attempt, *fault) {
 	if f := m.sameAttempt(attemptID, "attemptId", "id"); f != nil {
 		return nil, f
 	}
+	a, f := m.smartAuthAttempt()
+	_, asID := m["id"]
+	_, asAttempt := m["attemptId"]
+	if asID || asAttempt {
+		f = ofThisAttempt(f)
+	}
+	if f != nil {
+		return nil, f
+	}
+	return a, nil
+}
+
+// smartAuthAttempt reads a record that is of no other attempt than the one asked for.
+func (m members) smartAuthAttempt() (*selo.Attempt, *fault) {
 	a := &selo.Attempt{Outcome: selo.AttemptRefused}
 	switch status, there, ok := m.text("status"); {
 	case !there || !ok:
@@ -97,6 +111,7 @@ func readSmartAuth(answer []byte, attemptID string) (*selo.Attempt, *fault) {
 	if f != nil {
 		return nil, f
 	}
+	ok := false
 	if a.Policy, _, ok = policy.text("policyId"); !ok || len(a.Policy) > maxPolicy {
 		return nil, wrongShape("policy.policyId is not a string of at most 256 bytes")
 	}
@@ -171,7 +186,13 @@ func readFace(answer []byte, attemptID string) (*selo.Attempt, *fault) {
 	if f := m.sameAttempt(attemptID, "id"); f != nil {
 		return nil, f
 	}
-	a := &selo.Attempt{}
+	a, f := m.faceAttempt()
+	return a, ofThisAttempt(f)
+}
+
+// faceAttempt reads a record that is the one asked for.
+func (m members) faceAttempt() (a *selo.Attempt, f *fault) {
+	a = &selo.Attempt{}
 	if a.Outcome, a.Assurance, f = m.faceDecision(); f != nil {
 		return nil, f
 	}
@@ -213,10 +234,10 @@ func (m members) faceDecision() (selo.AttemptOutcome, selo.Assurance, *fault) {
 	switch {
 	case !okMatch || !okAlive || !okFace:
 		return 0, 0, wrongShape("isMatch, liveness.isAlive or faceMatch.isFaceMatch is not a boolean")
-	case !matchThere && !aliveThere:
-		return 0, 0, wrongShape("there is neither isMatch nor liveness.isAlive")
 	case matchThere && !match, aliveThere && !alive, faceThere && !face:
 		return selo.AttemptRefused, selo.AssuranceUnset, nil
+	case !matchThere && !aliveThere:
+		return selo.AttemptPending, selo.AssuranceUnset, nil // nothing was decided
 	case livenessThere && !aliveThere:
 		return 0, 0, wrongShape("liveness is there without isAlive")
 	case match && alive:

@@ -127,14 +127,14 @@ func (c *Client) statusFault(l *lane, resp *http.Response) *fault {
 		return &fault{verdict: answered, reason: selo.ReasonNotFinal, detail: detailNoAttempt}
 	case status == http.StatusTooManyRequests:
 		return &fault{detail: detailWait, cause: cause, after: readRetryAfter(resp.Header.Get("Retry-After"), c.now())}
-	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+	case status == http.StatusUnauthorized || status == http.StatusForbidden && !l.recheck:
 		return &fault{verdict: failed, detail: detailRefused, cause: cause}
 	case status >= 300 && status < 400:
 		return &fault{verdict: failed, detail: detailRedirect, cause: cause}
 	case status >= 500:
 		return &fault{verdict: failed, detail: detailError, cause: cause, retry: true}
 	case status >= 400 && status != http.StatusRequestTimeout && l.recheck:
-		return &fault{detail: detailError, cause: cause} // perhaps only of this id
+		return &fault{reason: selo.ReasonNotFinal, detail: detailNoRecord, cause: cause} // perhaps only of this id, as is a 403
 	}
 	return &fault{verdict: failed, detail: detailError, cause: cause}
 }

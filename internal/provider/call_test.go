@@ -91,12 +91,13 @@ func TestStatuses(t *testing.T) {
 		{name: "huge header", lanes: all, answer: statusOf(200, "X", strings.Repeat("a", 1<<20)), detail: detailUnreachable, cause: "did not speak HTTP", hits: 2, failures: countsHere},
 
 		{name: "401", lanes: all, answer: statusOf(401), detail: detailRefused, cause: "answered 401", hits: 1, failures: countsHere},
-		{name: "403", lanes: all, answer: statusOf(403), detail: detailRefused, cause: "answered 403", hits: 1, failures: countsHere},
+		{name: "403 to an exchange", lanes: all[:1], answer: statusOf(403), detail: detailRefused, cause: "answered 403", hits: 1, failures: countsHere},
+		{name: "403", lanes: rechecks, answer: statusOf(403), reason: selo.ReasonNotFinal, detail: detailNoRecord, cause: "answered 403", hits: 1, failures: unjudgedHere},
 		{name: "404 to an exchange", lanes: all[:1], answer: statusOf(404), detail: detailError, cause: "answered 404", hits: 1, failures: countsHere},
 		{name: "404", lanes: rechecks, answer: statusOf(404), reason: selo.ReasonNotFinal, detail: detailNoAttempt, hits: 1, failures: unjudgedHere},
 		{name: "400 to an exchange", lanes: all[:1], answer: statusOf(400), detail: detailError, cause: "answered 400", hits: 1, failures: countsHere},
-		{name: "400", lanes: rechecks, answer: statusOf(400), detail: detailError, cause: "answered 400", hits: 1, failures: unjudgedHere},
-		{name: "410", lanes: rechecks, answer: statusOf(410), detail: detailError, cause: "answered 410", hits: 1, failures: unjudgedHere},
+		{name: "400", lanes: rechecks, answer: statusOf(400), reason: selo.ReasonNotFinal, detail: detailNoRecord, cause: "answered 400", hits: 1, failures: unjudgedHere},
+		{name: "410", lanes: rechecks, answer: statusOf(410), reason: selo.ReasonNotFinal, detail: detailNoRecord, cause: "answered 410", hits: 1, failures: unjudgedHere},
 		{name: "408", lanes: all, answer: statusOf(408), detail: detailError, cause: "answered 408", hits: 1, failures: countsHere},
 		{name: "429", lanes: all, answer: statusOf(429), detail: detailWait, cause: "answered 429", hits: 1, failures: unjudgedHere, after: time.Second},
 

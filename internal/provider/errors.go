@@ -51,6 +51,7 @@ const (
 	detailBusy        = "too many calls to the provider at once"
 	detailEnded       = "the caller did not wait for the provider"
 	detailNoAttempt   = "the provider has no such attempt (yet)"
+	detailNoRecord    = "the provider has no record of this attempt that can be used"
 )
 
 // wrongShape is an answer that the provider would not give if it were what we take it for.
@@ -58,10 +59,19 @@ func wrongShape(what string) *fault {
 	return &fault{verdict: failed, detail: detailUnusable, cause: errors.New(what)}
 }
 
-// wrongMatter is an answer of the right shape that cannot be used because of what it is about. Whoever picks
-// an attempt id or a person can bring it about, so it does not count against the provider.
+// wrongMatter is an answer that cannot be used because of the attempt that it is about. Whoever picks an attempt id
+// can bring it about, as often as they like: so it does not count against the provider, or one could shut the
+// re-check for everybody, and it is no outage, or asking would cost nothing.
 func wrongMatter(what string) *fault {
-	return &fault{detail: detailUnusable, cause: errors.New(what)}
+	return &fault{reason: selo.ReasonNotFinal, detail: detailNoRecord, cause: errors.New(what)}
+}
+
+// ofThisAttempt is what becomes of a fault that was found in a record which is the one asked for.
+func ofThisAttempt(f *fault) *fault {
+	if f == nil || f.verdict != failed || f.cause == nil {
+		return f
+	}
+	return wrongMatter(f.cause.Error())
 }
 
 var errTimeout = errors.New("no complete answer in time")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -36,9 +37,9 @@ func TestBreaker(t *testing.T) {
 			}
 			fail := func(n int) {
 				t.Helper()
-				b.caf.status(403)
+				b.caf.status(401)
 				for range n {
-					wantRetryAfter(t, wantUnavailable(t, ask(), detailRefused, "answered 403"), 0)
+					wantRetryAfter(t, wantUnavailable(t, ask(), detailRefused, "answered 401"), 0)
 				}
 			}
 			open := func(left time.Duration) {
@@ -90,7 +91,7 @@ func TestBreaker(t *testing.T) {
 					}
 				}
 			}
-			if !strings.Contains(b.log.String(), "call="+lane+" failures=5 for=10s error=\"answered 403, want 200\"") {
+			if !strings.Contains(b.log.String(), "call="+lane+" failures=5 for=10s error=\"answered 401, want 200\"") {
 				t.Errorf("logged %s", b.log)
 			}
 		})
@@ -118,27 +119,31 @@ func TestWhatOpensTheBreaker(t *testing.T) {
 // What whoever picks the attempt can bring about neither opens nor closes it; a 404 is a good answer.
 func TestWhatDoesNotOpenTheBreaker(t *testing.T) {
 	elses := body200(`{"data":{"id":"another","isMatch":true}}`)
-	for name, answer := range map[string]http.HandlerFunc{"404": statusOf(404), "400": statusOf(400), "another attempt": elses, "no CPF": body200(data(`"isMatch":true,"personId":"x"`))} {
+	for name, answer := range map[string]http.HandlerFunc{"404": statusOf(404), "400": statusOf(400), "403": statusOf(403),
+		"no decision": body200(data(`"personId":"` + ana + `"`)), "no boolean": body200(data(`"isMatch":"true"`)), "another attempt": elses, "no CPF": body200(data(`"isMatch":true,"personId":"x"`))} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			b.caf.set(answer)
 			for range 3 * failuresToOpen {
 				_, err := calls["faces"](t.Context(), b.Client)
 				wantRetryAfter(t, err, 0)
+				if err != nil && !slices.Equal(selo.ReasonsOf(err), []selo.Reason{selo.ReasonNotFinal}) {
+					t.Fatalf("%v: want what counts as an attempt, or asking would cost nothing", err)
+				}
 			}
 			b.caf.wantHits(t, 3*failuresToOpen, "always asked")
 		})
 	}
 	b := newBench(t)
 	ask := func() error { _, err := calls["faces"](t.Context(), b.Client); return err }
-	b.caf.status(403)
+	b.caf.status(401)
 	for range failuresToOpen {
 		_ = ask()
 	}
 	b.clock.advance(openFor)
 	b.caf.set(elses)
 	for range 3 { // each the one probe
-		wantUnavailable(t, ask(), detailUnusable, "another attempt")
+		wantRefused(t, ask(), selo.ReasonNotFinal, detailNoRecord, "another attempt")
 	}
 	b.wantLogged(t, 1, 0, "probes that say nothing")
 	b.caf.status(404)
