@@ -106,7 +106,11 @@ func explainInput(ctx context.Context, p *page, input string, secret selo.Secret
 		}
 	}
 	p.row("claims", e.claimNames())
-	if wrong := e.wrong(); len(wrong) > 0 {
+	wrong := e.wrong()
+	if e.signature == doesNotHold && !e.publicKey() && e.kind != kindSession && e.kind.judged() {
+		wrong = append([]string{"its signature does not hold under the secret given (signature_invalid)"}, wrong...)
+	}
+	if len(wrong) > 0 {
 		p.row("wrong", wrong...)
 	} else if e.kind.judged() {
 		p.row("wrong", "nothing that can be seen in it")

@@ -157,7 +157,11 @@ func (e *explained) fitting(p *selo.Profile, shapes []string, faults []*selo.Err
 		if refused {
 			proves = "would prove by itself: "
 		}
-		lines = append(lines, proves+e.proof(p, shape))
+		if open { // the response alone is not enough, whatever it says
+			lines = append(lines, proves+"nothing; at most "+p.Recheck.String()+" after a re-check")
+		} else {
+			lines = append(lines, proves+e.proof(p, shape))
+		}
 	}
 	return lines
 }

@@ -14,8 +14,8 @@ import (
 )
 
 type sandboxCommand struct {
-	Config string `required:"" placeholder:"FILE" help:"A selo.yaml, or a file with nothing but its access_keys; all must be sandbox keys." type:"path"`
-	Listen string `default:"127.0.0.1:8402" placeholder:"HOST:PORT" help:"Address to listen on."`
+	Config string `required:"" placeholder:"FILE" help:"A selo.yaml, or a file with nothing but its access_keys and, for /v1/faces/attempts, caf.sandbox.api_token_file; all must be sandbox keys." type:"path"`
+	Listen string `default:"127.0.0.1:8402" placeholder:"HOST:PORT" help:"Address to listen on; default ${default}."`
 
 	Webhook           string `placeholder:"URL" help:"Post an event of every finished attempt there: a loopback address."`
 	WebhookSecretFile string `placeholder:"FILE" type:"path" help:"Secret that signs the events."`

@@ -124,6 +124,7 @@ type verifyCommand struct {
 func (verifyCommand) Help() string {
 	return `Prints one JSON line per response: {"decision":"granted"|"denied","reasons":[…]}. An id is used up within
 the run: a second response with it is refused as replayed.
+It asks nobody: what grants after a re-check only is denied here.
 
 Exit status: 0 all granted, 1 some not, 2 usage (no response at all is usage). A response that you did not make
 belongs on standard input, or after --.`
@@ -140,6 +141,9 @@ func (cmd *verifyCommand) Run(ctx context.Context, std streams) error {
 	want, err := cmd.read(std)
 	if err != nil {
 		return err
+	}
+	if want.Profile.HasPolicy() && want.Policy == "" {
+		return usagef("--policy-id: is required for %s: the policy that must have been run", cmd.Product)
 	}
 	if cmd.Token != nil && *cmd.Token != "-" { // an empty one too: a variable that was not set is no yes
 		granted, err := decide(ctx, std.out, *cmd.Token, want)

@@ -92,7 +92,7 @@ type respondBody struct {
 	SDKAttemptID *string `json:"attemptId"`
 }
 
-const respondForms = "signed_response (and attempt_id where the response has none), or moduleName and signedResponse, or isAuthorized and attemptId"
+const respondForms = "signed_response, or moduleName and signedResponse, either with attempt_id where the response has none; or isAuthorized and attemptId"
 
 // answer tells the form by the fields that are there. A body of two forms, or of half a one, is none.
 func (b respondBody) answer() (a broker.Answer, ok bool) {
@@ -108,8 +108,12 @@ func (b respondBody) answer() (a broker.Answer, ok bool) {
 		return broker.Answer{SignedResponse: *b.SignedResponse}, true
 	case signed | attempt:
 		return broker.Answer{SignedResponse: *b.SignedResponse, AttemptID: *b.AttemptID}, true
-	case module | sdkSigned:
-		return broker.Answer{SignedResponse: *b.SDKSignedResponse}, *b.ModuleName != "" && len(*b.ModuleName) <= 64
+	case module | sdkSigned, module | sdkSigned | attempt:
+		a.SignedResponse = *b.SDKSignedResponse
+		if b.AttemptID != nil {
+			a.AttemptID = *b.AttemptID
+		}
+		return a, *b.ModuleName != "" && len(*b.ModuleName) <= 64
 	case authorized | sdkAttempt:
 		return broker.Answer{Unsigned: true, Refused: !*b.IsAuthorized}, *b.SDKAttemptID != "" && len(*b.SDKAttemptID) <= 256
 	}

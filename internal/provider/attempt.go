@@ -26,7 +26,7 @@ func (c *Client) SmartAuth(ctx context.Context, jwt, attemptID string) (*selo.At
 	if claims, ok := readJWT(jwt); !ok || claims.issuer == "" {
 		return nil, badJWT()
 	}
-	return recheck(ctx, c, c.smartAuth, "/authentications/", jwt, attemptID, readSmartAuth)
+	return recheck(ctx, c, c.smartAuth, authenticationsPath, jwt, attemptID, readSmartAuth)
 }
 
 // Face asks for the provider's record of a face attempt. It returns the attempt or a *selo.Error, never
@@ -35,7 +35,7 @@ func (c *Client) Face(ctx context.Context, attemptID string) (*selo.Attempt, err
 	if !c.RechecksFaces() {
 		return nil, c.faces.notConfigured()
 	}
-	return recheck(ctx, c, c.faces, "/v1/faces/attempts/", c.apiToken(), attemptID, readFace)
+	return recheck(ctx, c, c.faces, facesPath, c.apiToken(), attemptID, readFace)
 }
 
 func recheck(ctx context.Context, c *Client, l *lane, path, bearer, attemptID string,

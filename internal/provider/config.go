@@ -24,6 +24,13 @@ const (
 	maxAPIToken = 4 << 10
 )
 
+// The paths of the calls, below their base URLs.
+const (
+	exchangePath        = "/bff/session-tokens"
+	authenticationsPath = "/authentications/"
+	facesPath           = "/v1/faces/attempts/"
+)
+
 // Config is what New needs. The zero value calls nobody.
 type Config struct {
 	// SessionURL, IdentityURL and FacesURL are the base URLs of the three calls, such as
@@ -86,6 +93,13 @@ func New(c Config) (*Client, error) {
 			return ""
 		}
 		u, err := checkURL(raw)
+		if err == nil {
+			for _, own := range []string{exchangePath, authenticationsPath, facesPath} {
+				if strings.HasSuffix(u, strings.TrimSuffix(own, "/")) {
+					err = fmt.Errorf("must be the base URL alone: %s is added to it", own)
+				}
+			}
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s %w", field, err))
 		}
@@ -96,13 +110,13 @@ func New(c Config) (*Client, error) {
 	faces := base("faces_url", c.FacesURL)
 	switch {
 	case c.FacesURL == "" && len(c.APIToken) > 0:
-		errs = append(errs, errors.New("api_token is set without faces_url, which it is for"))
+		errs = append(errs, errors.New("api_token_file is set without faces_url, which it is for"))
 	case c.FacesURL != "" && len(c.APIToken) == 0:
-		errs = append(errs, errors.New("api_token is required with faces_url"))
+		errs = append(errs, errors.New("api_token_file is required with faces_url"))
 	case len(c.APIToken) > maxAPIToken:
-		errs = append(errs, fmt.Errorf("api_token is longer than %d bytes", maxAPIToken))
+		errs = append(errs, fmt.Errorf("api_token_file is longer than %d bytes", maxAPIToken))
 	case !isVisible(string(c.APIToken)):
-		errs = append(errs, errors.New("api_token must be visible ASCII, without spaces or line breaks"))
+		errs = append(errs, errors.New("api_token_file must be visible ASCII, without spaces or line breaks"))
 	}
 	if c.Timeout < 0 || c.Timeout > maxTimeout {
 		errs = append(errs, fmt.Errorf("timeout must be between 0 and %v", maxTimeout))

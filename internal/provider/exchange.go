@@ -41,7 +41,7 @@ func (c *Client) Exchange(ctx context.Context, jwt string) (*SessionToken, error
 	if c.bearer {
 		authorization = "Bearer " + jwt
 	}
-	return call(ctx, c, c.exchange, "/bff/session-tokens", authorization, func(answer []byte) (*SessionToken, *fault) {
+	return call(ctx, c, c.exchange, exchangePath, authorization, func(answer []byte) (*SessionToken, *fault) {
 		return readSessionToken(answer, jwt, claims.issuer, c.now())
 	})
 }

@@ -12,7 +12,7 @@
 // your server made and what the camera is to have seen, and answers with the signed response that the SDK
 // would hand to the app:
 //
-//	curl -s http://127.0.0.1:8087/sdk/caf/face-authentication \
+//	curl -s http://127.0.0.1:8402/sdk/caf/face-authentication \
 //	     -H "Authorization: $MOBILE_TOKEN" \
 //	     -d '{"personId":"52998224725","outcome":"approve"}'
 //	{"signedResponse":"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJyZXF1ZXN0SWQiOi…"}
@@ -46,7 +46,7 @@
 //
 // It is started with two tokens, in which the person has two names, and with the ID of a policy:
 //
-//	curl -s http://127.0.0.1:8087/sdk/caf/smart-auth \
+//	curl -s http://127.0.0.1:8402/sdk/caf/smart-auth \
 //	     -H "Authorization: $IDENTITY_TOKEN"  `# personId, key activated for caf/smart-auth` \
 //	     -H "X-Face-Token: $FACE_TOKEN"       `# peopleId, key activated for caf/face-liveness` \
 //	     -d '{"personId":"52998224725","policyId":"login","outcome":"pending"}'
@@ -62,14 +62,14 @@
 //
 // A pending attempt is finished, once, under a token of the same client and person, and keeps its ID:
 //
-//	curl -s http://127.0.0.1:8087/sdk/caf/smart-auth/$ATTEMPT -H "Authorization: $IDENTITY_TOKEN" \
+//	curl -s http://127.0.0.1:8402/sdk/caf/smart-auth/$ATTEMPT -H "Authorization: $IDENTITY_TOKEN" \
 //	     -d '{"outcome":"approve"}'      # or reauthenticated, or not-authorized
 //
 // # Session tokens
 //
 // In Caf's newest model the mobile token, with exp, stays on the server and is exchanged (SessionAnswer):
 //
-//	curl -s http://127.0.0.1:8087/bff/session-tokens -H "Authorization: $MOBILE_TOKEN"
+//	curl -s http://127.0.0.1:8402/bff/session-tokens -H "Authorization: $MOBILE_TOKEN"
 //	{"requestId":"…","sessionToken":"eyJ…"}
 //
 // For 10 minutes the session token is as good as a mobile token for the SDK and the mobile API. It is for the
@@ -81,11 +81,11 @@
 // The same products without an SDK; the body is JSON, or multipart/form-data with a file part image (4 MiB) and
 // the fields peopleId and outcome. Images are not looked at and URLs not fetched. "outcome" may be there too:
 //
-//	curl -s 'http://127.0.0.1:8087/faces/liveness?shouldSignResponse=true' -H "Authorization: $MOBILE_TOKEN" \
+//	curl -s 'http://127.0.0.1:8402/faces/liveness?shouldSignResponse=true' -H "Authorization: $MOBILE_TOKEN" \
 //	     -d '{"imageUrl":"https://images.sandbox.invalid/1.jpg","person":{"cpf":"52998224725","name":"Ana"}}'
-//	curl -s 'http://127.0.0.1:8087/faces/authenticate?shouldSignResponse=true' -H "Authorization: $MOBILE_TOKEN" \
+//	curl -s 'http://127.0.0.1:8402/faces/authenticate?shouldSignResponse=true' -H "Authorization: $MOBILE_TOKEN" \
 //	     -F peopleId=52998224725 -F image=@face.jpg
-//	curl -s http://127.0.0.1:8087/faces/register -H "Authorization: $MOBILE_TOKEN" \
+//	curl -s http://127.0.0.1:8402/faces/register -H "Authorization: $MOBILE_TOKEN" \
 //	     -d '{"peopleId":"52998224725","imageUrl":"https://images.sandbox.invalid/1.jpg"}'
 //
 // With shouldSignResponse=true the answer is the JWT alone (application/jwt), otherwise what would be in it:
@@ -96,8 +96,8 @@
 //
 // The latest 10,000 runs about a face or of Smart Auth can be asked after, server to server:
 //
-//	curl -s http://127.0.0.1:8087/authentications/$ATTEMPT -H "Authorization: Bearer $IDENTITY_TOKEN"
-//	curl -s http://127.0.0.1:8087/v1/faces/attempts/$ATTEMPT -H "Authorization: Bearer $API_TOKEN"
+//	curl -s http://127.0.0.1:8402/authentications/$ATTEMPT -H "Authorization: Bearer $IDENTITY_TOKEN"
+//	curl -s http://127.0.0.1:8402/v1/faces/attempts/$ATTEMPT -H "Authorization: Bearer $API_TOKEN"
 //
 // The first (AuthenticationRecord) wants a token with exp, and sees the attempts of its own client; the second
 // (FaceAttemptAnswer) wants Config.APIToken, and sees the face runs of all clients.
@@ -117,7 +117,7 @@
 // A fault is queued for the next requests of a path, or of what begins with it. A request meets one at most,
 // the oldest that can happen to it:
 //
-//	curl -s http://127.0.0.1:8087/_sandbox/faults -d '{"path":"/bff/session-tokens","fault":"429","count":2}'
+//	curl -s http://127.0.0.1:8402/_sandbox/faults -d '{"path":"/bff/session-tokens","fault":"429","count":2}'
 //
 //	429  500  503  401    that status; 429 with Retry-After: 2
 //	slow                  the usual answer after "delay", at most 30s; absent, 3s
@@ -171,7 +171,7 @@
 // An IdentityProvider issues access tokens to whoever asks, by name and WITHOUT A PASSWORD. It is for the
 // demo and for tests, and must never be trusted by anything that guards anything.
 //
-//	curl -s http://127.0.0.1:8087/idp/token -d '{"user":"ana"}'
+//	curl -s http://127.0.0.1:8403/idp/token -d '{"user":"ana"}'
 //	{"access_token":"eyJhbGciOiJFUzI1NiIs…","token_type":"Bearer","expires_in":900}
 //
 // # The signer

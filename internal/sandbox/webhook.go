@@ -20,7 +20,7 @@ import (
 const WebhookSignatureHeader = "X-Caf-Signature"
 
 const (
-	eventFaceAuthentication = "face_authentication"
+	eventFaceAuthentication = "FACEAUTHENTICATIONEVENT"
 	eventSmartAuth          = "smart_auth"
 
 	maxWaiting     = 256 // events that wait for Run
@@ -43,7 +43,7 @@ type WebhookEvent struct {
 	SpecVersion string      `json:"specversion"` // "1.0"
 	ID          string      `json:"id"`          // UUID; the same in every delivery of this event
 	Source      string      `json:"source"`      // "caf-sandbox"
-	Type        string      `json:"type"`        // "face_authentication" or "smart_auth"
+	Type        string      `json:"type"`        // "FACEAUTHENTICATIONEVENT", or "smart_auth", for which Caf names none
 	Time        string      `json:"time"`        // RFC 3339, in UTC
 	Data        WebhookData `json:"data"`
 }

@@ -128,7 +128,7 @@ func TestEvents(t *testing.T) {
 	for i, data := range want {
 		d := <-first
 		event := d.event(t)
-		kind := "face_authentication"
+		kind := "FACEAUTHENTICATIONEVENT"
 		if i >= faces {
 			kind = "smart_auth"
 		}
