@@ -199,18 +199,14 @@ func refusal(reason selo.Reason, field, detail string) *Refusal {
 	return &Refusal{Err: &selo.Error{Reason: reason, Field: field, Detail: detail}}
 }
 
-// asRefusal wraps an *selo.Error; it returns any other error as what could not be done, which denies.
+// asRefusal wraps an *selo.Error, with the time to come back if a call to the provider said one; it returns any other
+// error as what could not be done, which denies.
 func asRefusal(err error) *Refusal {
 	var e *selo.Error
-	if errors.As(err, &e) {
-		return &Refusal{Err: e}
+	if !errors.As(err, &e) {
+		return unavailable(err)
 	}
-	return unavailable(err)
-}
-
-// asRefusalOf is asRefusal for what a provider call returned: it may say when to come back.
-func asRefusalOf(err error) *Refusal {
-	r := asRefusal(err)
+	r := &Refusal{Err: e}
 	var wait *provider.RetryAfter
 	if errors.As(err, &wait) {
 		r.RetryAfter = wait.After

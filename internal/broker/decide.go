@@ -76,7 +76,7 @@ func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID string,
 			act.Outcome, act.IDs, act.Proved, act.ReceiptID = store.StateGranted, ids, response.Assurance, granted.ReceiptID
 		case errors.Is(err, selo.ReasonProviderUnavailable):
 			// Nobody's fault who is asking: the same response may be posted again.
-			r := asRefusalOf(err)
+			r := asRefusal(err)
 			r.Session, r.State, r.AttemptsLeft = n.ID, n.State, attemptsLeft(n)
 			return nil, b.refuse(ctx, act.Audit, r)
 		case errors.As(err, &found):

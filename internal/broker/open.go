@@ -153,7 +153,7 @@ func (b *Broker) openExchanged(ctx context.Context, plan *plan, act store.OpenAc
 	given, err := b.exchange(ctx, n.Environment, plan.keys[role])
 	act.Audit.At = b.cfg.Now().Truncate(time.Microsecond)
 	if err != nil {
-		return nil, b.release(ctx, act, asRefusalOf(err))
+		return nil, b.release(ctx, act, asRefusal(err))
 	}
 	n.TokenExpiresAt = n.RespondBy // our ceiling on its use; its own expiry is the provider's
 	if !given.ExpiresAt.IsZero() && given.ExpiresAt.Before(n.RespondBy) {

@@ -42,10 +42,11 @@ func (h *house) event(id, data string) string {
 func (h *house) webhook(name, body string, signatures ...string) (bool, error) {
 	h.t.Helper()
 	if signatures == nil {
-		signatures = []string{hexMAC(map[string][]byte{"live": liveSecret}[name], body)}
-		if name != "live" {
-			signatures = []string{hexMAC(webhookSecret, body)}
+		secret := webhookSecret
+		if name == "live" {
+			secret = liveSecret
 		}
+		signatures = []string{hexMAC(secret, body)}
 	}
 	isNew, err := h.Webhook(h.t.Context(), name, []byte(body), signatures, thisTest)
 	return isNew, transcript.Error(err)
@@ -142,7 +143,7 @@ func TestWebhookEvidence(t *testing.T) {
 				if h.state(ana(), s.SessionID) != store.StateOpen {
 					t.Fatal("the event decided")
 				}
-				if _, err := h.decide2(s.SessionID, p.by("sbx-smart")); err != nil {
+				if _, err := h.answerWith(s.SessionID, broker.Answer{SignedResponse: p.by("sbx-smart")}); err != nil {
 					t.Fatal(err)
 				}
 				if first != "event" {
@@ -186,8 +187,4 @@ func TestWebhookEnvironments(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	}
-}
-
-func (h *house) decide2(id, response string) (*broker.Session, error) {
-	return h.answerWith(id, broker.Answer{SignedResponse: response})
 }
