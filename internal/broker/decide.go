@@ -58,10 +58,15 @@ func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID string,
 	var found *selo.Error
 	var receipt string
 	if n.State == store.StateOpen {
-		response, ids, asked, err := b.verify(ctx, n, answer, now)
-		if asked { // which takes time
+		asked := false
+		defer func() {
 			// One question at a time about a session, until its attempt is counted: parallel posts buy no more calls.
-			defer b.asking.Delete(n.ID)
+			if asked {
+				b.asking.Delete(n.ID)
+			}
+		}()
+		response, ids, err := b.verify(ctx, n, answer, now, &asked)
+		if asked { // which takes time
 			now = b.cfg.Now().Truncate(time.Microsecond)
 			act.At, act.Audit.At, act.Audit.Note = now, now, "the provider was asked about the attempt"
 		}
@@ -106,10 +111,11 @@ func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID string,
 	}
 }
 
-// verify runs the library's verification with the session's own record, and says whether the provider was asked.
-// The ids it returns are not used up yet: the store does that in the transaction of the decision.
-func (b *Broker) verify(ctx context.Context, n *store.Session, answer Answer, now time.Time) (_ *selo.Response, ids []selo.UsedID, asked bool, _ error) {
-	none := func(err error) (*selo.Response, []selo.UsedID, bool, error) { return nil, nil, asked, err }
+// verify runs the library's verification with the session's own record. It sets asked before it asks the provider,
+// and then the caller ends that. The ids it returns are not used up yet: the store does that in the transaction of
+// the decision.
+func (b *Broker) verify(ctx context.Context, n *store.Session, answer Answer, now time.Time, asked *bool) (*selo.Response, []selo.UsedID, error) {
+	none := func(err error) (*selo.Response, []selo.UsedID, error) { return nil, nil, err }
 	profile, err := selo.LookupProfile(n.Product)
 	if err != nil {
 		return none(err)
@@ -158,16 +164,16 @@ func (b *Broker) verify(ctx context.Context, n *store.Session, answer Answer, no
 			if _, busy := b.asking.LoadOrStore(n.ID, true); busy {
 				return nil, &selo.Error{Reason: selo.ReasonProviderUnavailable, Detail: "the provider is being asked about another response of this session", Err: &provider.RetryAfter{After: time.Second}}
 			}
-			asked = true
+			*asked = true
 			return ask(ctx, attemptID)
 		}
 	}
 	want.RecheckAlways = purpose.Recheck == RecheckAlways // and where nobody can be asked, nothing is granted
 	response, err := selo.Verify(ctx, answer.SignedResponse, want)
 	if err != nil {
-		return nil, seen.ids, asked, err
+		return nil, seen.ids, err
 	}
-	return response, seen.ids, asked, nil
+	return response, seen.ids, nil
 }
 
 // unsigned refuses an answer that carries no signed response. Anybody could have written it, so it is an attempt and
