@@ -1,6 +1,6 @@
 // Command selo is the server side of mobile identity verification: the API (serve), a pretend provider to
-// build against (sandbox), both of them with everything around them on one machine (demo), and the two
-// acts on files (mint, verify).
+// build against (sandbox), both of them with everything around them on one machine (demo), the two
+// acts on files (mint, verify), and what any token is in plain words (explain).
 package main
 
 import (
