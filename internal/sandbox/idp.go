@@ -1,15 +1,24 @@
 package sandbox
 
 import (
+	"bytes"
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -24,22 +33,31 @@ const accessTokenLifetime = 15 * time.Minute
 // IdentityProviderConfig is what an IdentityProvider is made of.
 type IdentityProviderConfig struct {
 	Issuer   string           // iss of every token; required
-	Audience string           // aud of every token; required
-	Users    map[string]User  // by name, which becomes sub; at least one (DemoUsers has two)
+	Audience string           // aud of tokens that ask for no other; required
+	Others   []string         // audiences that a token may be asked for
+	Users    map[string]User  // by name, which becomes sub; at least one (see DemoUsers)
 	Now      func() time.Time // nil is time.Now
+
+	// LookupSecret is the secret under which Selo asks for a CPF at /backend/cpf. Without one the path is not there.
+	LookupSecret []byte
 }
 
 // User is somebody who can sign in.
 type User struct {
 	CPF selo.CPF // claim cpf; of the zero value there is no claim
+
+	// OnlyBackend keeps the CPF out of the tokens: it is told to whoever asks at /backend/cpf.
+	OnlyBackend bool
 }
 
 // DemoUsers returns the users of the demo, who are nobody: their numbers are the examples that every
 // article on check digits uses.
 func DemoUsers() map[string]User {
 	return map[string]User{
-		"ana":   {mustCPF("529.982.247-25")},
-		"bruno": {mustCPF("111.444.777-35")},
+		"ana":   {CPF: mustCPF("529.982.247-25")},
+		"bruno": {CPF: mustCPF("111.444.777-35")},
+		"davi":  {CPF: mustCPF("123.456.789-09"), OnlyBackend: true},
+		"eva":   {}, // who is just signing up
 	}
 }
 
@@ -60,17 +78,23 @@ func mustCPF(s string) selo.CPF {
 //
 //	POST /idp/token      {"user":"ana"} → {"access_token":"<JWT>","token_type":"Bearer","expires_in":900}
 //	GET  /idp/jwks.json  the public key
+//	POST /backend/cpf    the customer's backend, which knows whose CPF a subject has
 //	GET  /healthz
 //
+// A sign-in with "mfa": true is one with a second factor, which its token says (acr, amr). "audience" asks for a
+// token for another app.
+//
 // The key is made at the start and never leaves the process: a restart makes every token of before
-// invalid. The claims are iss, aud, sub, iat, exp, jti and cpf (11 digits). It logs nothing.
+// invalid. The claims are iss, aud, sub, iat, exp, jti, auth_time, acr, amr and cpf (11 digits). It logs nothing.
 type IdentityProvider struct {
 	*door
-	issuer, audience string
-	users            map[string]User
-	now              func() time.Time
-	sign             func(payload []byte) (string, error) // holds the private key, where fmt cannot see it
-	jwks             jose.JSONWebKeySet                   // public keys only
+	issuer    string
+	audiences []string // the first is that of tokens that ask for none
+	users     map[string]User
+	lookup    func(message []byte) []byte // holds the secret of lookups; nil without one
+	now       func() time.Time
+	sign      func(payload []byte) (string, error) // holds the private key, where fmt cannot see it
+	jwks      jose.JSONWebKeySet                   // public keys only
 }
 
 // accessClaims is the payload of an access token.
@@ -81,7 +105,12 @@ type accessClaims struct {
 	IssuedAt int64  `json:"iat"`
 	Expires  int64  `json:"exp"`
 	ID       string `json:"jti"`
-	CPF      string `json:"cpf,omitzero"`
+
+	AuthTime int64    `json:"auth_time"`
+	ACR      string   `json:"acr"`
+	AMR      []string `json:"amr"`
+
+	CPF string `json:"cpf,omitzero"`
 }
 
 type tokenAnswer struct {
@@ -119,7 +148,7 @@ func NewIdentityProvider(cfg IdentityProviderConfig) (*IdentityProvider, error) 
 	}
 	p := &IdentityProvider{
 		door:   newDoor(nil),
-		issuer: cfg.Issuer, audience: cfg.Audience,
+		issuer: cfg.Issuer, audiences: append([]string{cfg.Audience}, cfg.Others...),
 		users: maps.Clone(cfg.Users), now: cfg.Now,
 		sign: signWith(signer), jwks: jose.JSONWebKeySet{Keys: []jose.JSONWebKey{public}},
 	}
@@ -127,6 +156,15 @@ func NewIdentityProvider(cfg IdentityProviderConfig) (*IdentityProvider, error) 
 		p.now = time.Now
 	}
 	p.handle(http.MethodPost, "/idp/token", p.token)
+	if len(cfg.LookupSecret) > 0 {
+		secret := bytes.Clone(cfg.LookupSecret)
+		p.lookup = func(message []byte) []byte {
+			mac := hmac.New(sha256.New, secret)
+			mac.Write(message)
+			return mac.Sum(nil)
+		}
+		p.handle(http.MethodPost, "/backend/cpf", p.cpf)
+	}
 	p.handle(http.MethodGet, "/idp/jwks.json", func(http.ResponseWriter, *http.Request) (any, *refusal) {
 		return p.jwks, nil
 	})
@@ -146,21 +184,34 @@ func signWith(signer jose.Signer) func([]byte) (string, error) {
 // token signs an access token for whoever is named.
 func (p *IdentityProvider) token(w http.ResponseWriter, r *http.Request) (any, *refusal) {
 	var login struct {
-		User string `json:"user"`
+		User     string `json:"user"`
+		MFA      bool   `json:"mfa"`
+		Audience string `json:"audience"`
 	}
-	if no := readBody(w, r, &login, `{"user": "<name>"}`); no != nil {
+	if no := readBody(w, r, &login, `{"user": "<name>", "mfa": false, "audience": "<app>"}, the last two optional,`); no != nil {
 		return nil, no
+	}
+	audience := cmp.Or(login.Audience, p.audiences[0])
+	if !slices.Contains(p.audiences, audience) {
+		return nil, invalid("this identity provider knows no app of that audience")
 	}
 	user, ok := p.users[login.User]
 	if !ok {
 		return nil, &refusal{http.StatusNotFound, codeUserUnknown, "this identity provider knows no user of that name"}
 	}
 	now := p.now()
-	payload, err := json.Marshal(accessClaims{
-		Issuer: p.issuer, Audience: p.audience, Subject: login.User,
-		IssuedAt: now.Unix(), Expires: now.Add(accessTokenLifetime).Unix(),
-		ID: newUUID(), CPF: user.CPF.Digits(),
-	})
+	claims := accessClaims{
+		Issuer: p.issuer, Audience: audience, Subject: login.User,
+		IssuedAt: now.Unix(), Expires: now.Add(accessTokenLifetime).Unix(), ID: newUUID(),
+		AuthTime: now.Unix(), ACR: "1", AMR: []string{"pwd"},
+	}
+	if login.MFA {
+		claims.ACR, claims.AMR = "2", []string{"pwd", "otp"}
+	}
+	if !user.OnlyBackend {
+		claims.CPF = user.CPF.Digits()
+	}
+	payload, err := json.Marshal(claims)
 	if err != nil {
 		return nil, &refusal{http.StatusInternalServerError, codeInternal, "the claims could not be written as JSON"}
 	}
@@ -169,4 +220,41 @@ func (p *IdentityProvider) token(w http.ResponseWriter, r *http.Request) (any, *
 		return nil, &refusal{http.StatusInternalServerError, codeInternal, "the access token could not be signed"}
 	}
 	return tokenAnswer{signed, "Bearer", int64(accessTokenLifetime / time.Second)}, nil
+}
+
+// lookupAge is how old a question for a CPF may be.
+const lookupAge = 5 * time.Minute
+
+// cpf answers as the customer's backend: it believes only what is signed with the shared secret, and not for long.
+func (p *IdentityProvider) cpf(w http.ResponseWriter, r *http.Request) (any, *refusal) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodySize))
+	if err != nil {
+		return nil, unreadable(err, maxBodySize)
+	}
+	seconds, signature, ok := strings.Cut(r.Header.Get("Selo-Signature"), ",v1=")
+	seconds, there := strings.CutPrefix(seconds, "t=")
+	at, err := strconv.ParseInt(seconds, 10, 64)
+	mac, wrong := hex.DecodeString(signature)
+	if !ok || !there || err != nil || wrong != nil || !hmac.Equal(mac, p.lookup([]byte(seconds+"."+string(body)))) {
+		return nil, &refusal{http.StatusUnauthorized, codeToken, "Selo-Signature is not that of this question"}
+	}
+	if age := p.now().Sub(time.Unix(at, 0)); age.Abs() > lookupAge {
+		return nil, &refusal{http.StatusUnauthorized, codeToken, "the question is too old"}
+	}
+	var asked struct {
+		App     string `json:"app"`
+		Issuer  string `json:"issuer"`
+		Subject string `json:"subject"`
+	}
+	if err := json.Unmarshal(body, &asked, json.RejectUnknownMembers(true)); err != nil || asked.Issuer != p.issuer {
+		return nil, invalid("the body must name an app, this issuer and a subject")
+	}
+	var answer struct {
+		CPF *string `json:"cpf"`
+	}
+	if user := p.users[asked.Subject]; !user.CPF.IsZero() {
+		digits := user.CPF.Digits()
+		answer.CPF = &digits
+	}
+	return answer, nil
 }

@@ -3,14 +3,17 @@ package sandbox_test
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,8 +28,8 @@ func newIdentityProvider(t testing.TB) *sandbox.IdentityProvider {
 	users := sandbox.DemoUsers()
 	users["nobody"] = sandbox.User{}
 	p, err := sandbox.NewIdentityProvider(sandbox.IdentityProviderConfig{
-		Issuer: "https://id.demo.invalid", Audience: "demo-app", Users: users,
-		Now: func() time.Time { return at },
+		Issuer: "https://id.demo.invalid", Audience: "demo-app", Others: []string{"shop-app"}, Users: users,
+		Now: func() time.Time { return at }, LookupSecret: []byte(lookupSecret),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +106,7 @@ func TestAccessTokens(t *testing.T) {
 		}
 		want := map[string]any{
 			"iss": "https://id.demo.invalid", "aud": "demo-app", "sub": user, "jti": claims["jti"],
-			"iat": float64(at.Unix()), "exp": float64(at.Unix() + 900),
+			"iat": float64(at.Unix()), "exp": float64(at.Unix() + 900), "auth_time": float64(at.Unix()), "acr": "1", "amr": []any{"pwd"},
 		}
 		if cpf != nil {
 			want["cpf"] = cpf
@@ -116,6 +119,53 @@ func TestAccessTokens(t *testing.T) {
 		}
 		seen[claims["jti"]] = true
 	}
+}
+
+const lookupSecret = "a secret of the backend and of Selo alone"
+
+// TestIdentityProviderOnRequest: a second factor, another app, and a CPF that only the backend tells.
+func TestIdentityProviderOnRequest(t *testing.T) {
+	p := newIdentityProvider(t)
+	for body, want := range map[string]string{
+		`{"user":"ana","mfa":true}`:            `"acr":"2","amr":["pwd","otp"],"cpf":"` + ana + `"`,
+		`{"user":"ana","audience":"shop-app"}`: `"aud":"shop-app"`,
+		`{"user":"davi"}`:                      `"amr":["pwd"]}`,
+		`{"user":"eva","mfa":true}`:            `"amr":["pwd","otp"]}`,
+	} {
+		var answer map[string]any
+		w := post(t, p, "/idp/token", body)
+		if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
+			t.Fatal(err)
+		}
+		token, _ := answer["access_token"].(string)
+		if payload := string(b64(t, strings.Split(token+"..", ".")[1])); !strings.Contains(payload, want) {
+			t.Errorf("%s: %s, want in it %s", body, payload, want)
+		}
+	}
+	wantRefusal(t, post(t, p, "/idp/token", `{"user":"ana","audience":"nobody's"}`), 400, "request_invalid", "")
+
+	signed := func(secret, body string, when time.Time) *httptest.ResponseRecorder {
+		seconds := strconv.FormatInt(when.Unix(), 10)
+		mac := hmac.New(sha256.New, []byte(secret))
+		mac.Write([]byte(seconds + "." + body))
+		r := httptest.NewRequest(http.MethodPost, "/backend/cpf", strings.NewReader(body))
+		r.Header.Set("Selo-Signature", "t="+seconds+",v1="+hex.EncodeToString(mac.Sum(nil)))
+		w := httptest.NewRecorder()
+		p.ServeHTTP(w, r)
+		return w
+	}
+	question := func(subject string) string {
+		return fmt.Sprintf(`{"app":"bank","issuer":"https://id.demo.invalid","subject":%q}`, subject)
+	}
+	for subject, want := range map[string]string{"davi": `{"cpf":"12345678909"}`, "ana": `{"cpf":"` + ana + `"}`, "eva": `{"cpf":null}`, "zoe": `{"cpf":null}`} {
+		if w := signed(lookupSecret, question(subject), at); w.Code != 200 || w.Body.String() != want {
+			t.Errorf("%s: %d %s", subject, w.Code, w.Body)
+		}
+	}
+	wantRefusal(t, signed("another secret", question("davi"), at), 401, "tokenException", "")
+	wantRefusal(t, signed(lookupSecret, question("davi"), at.Add(-time.Hour)), 401, "tokenException", "")
+	wantRefusal(t, post(t, p, "/backend/cpf", question("davi")), 401, "tokenException", "")
+	wantRefusal(t, signed(lookupSecret, `{"app":"bank","issuer":"https://other.invalid","subject":"davi"}`, at), 400, "request_invalid", "")
 }
 
 func TestIdentityProviderRefusals(t *testing.T) {
