@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -26,20 +25,34 @@ type App struct {
 	// Audience is a value of their aud. The pair (Issuer, Audience) is unique among apps.
 	Audience string
 	// JWKSURL is where the issuer publishes its keys: HTTPS, or HTTP if the host is localhost or a
-	// loopback address. Fetched when first needed. Exactly one of JWKSURL and JWKSFile is set.
+	// loopback address. Fetched when first needed. At most one of JWKSURL and JWKSFile is set; with neither
+	// the URL is discovered (OpenID Connect Discovery), for which Issuer must be such a URL too.
 	JWKSURL string
 	// JWKSFile is a file with the same document, read once, by New.
 	JWKSFile string
-	// CPFClaim is the name of the top-level claim that carries the user's CPF. Empty means "cpf".
+	// CPFClaim says where the user's CPF is, as Claim.Path does: the name of a top-level claim, or a JSON
+	// pointer such as /identity/documents/cpf. Empty means "cpf".
 	CPFClaim string
+	// AuthorizedParties are the clients whose tokens the app takes, exactly as azp or client_id names them.
+	// Empty takes the tokens of every client that the issuer gives the Audience.
+	AuthorizedParties []string
+	// Claims are more claims for rules, by the name that rules know them by: a-z, then at most 63 of a-z,
+	// 0-9 and "_", and none of StandardClaims.
+	Claims map[string]Claim
+	// Introspection says what tokens are that are no JWTs. Nil refuses them.
+	Introspection *Introspection
 }
 
 // Config is what New needs. The zero value authenticates nobody.
 type Config struct {
 	Apps     []App
 	Services []Service
-	// HTTPClient fetches keys. Nil means a client of our own, which uses no proxy. Of a client that is
-	// given only the Transport is used: redirects, cookies and the time limit are always ours.
+	// Previous is what this configuration replaces, or nil. Keys that it fetched and that are needed still
+	// are taken over, so that a reload while an issuer is down locks nobody out; they keep its HTTPClient, Now
+	// and Log. It may be used on.
+	Previous *Authenticator
+	// HTTPClient fetches keys and introspects tokens. Nil means a client of our own, which uses no proxy. Of a
+	// client that is given only the Transport is used: redirects, cookies and the time limit are always ours.
 	HTTPClient *http.Client
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
@@ -74,6 +87,9 @@ type Caller struct {
 	// CPFFault says why the token's CPF claim is no CPF; nil when it is one, or is absent. The caller is
 	// who they are all the same, and is refused by name where a CPF is needed.
 	CPFFault *selo.Error
+	// Claims are the standard claims that the token has and the ones that App.Claims names, of the Go types
+	// that go with ClaimType. The map may be changed, the lists in it may not. Nil when there are none.
+	Claims map[string]any
 	// Scopes is what a service may do. Empty for an end user.
 	Scopes []string
 	// MapSubjects is Service.MapSubjects.
@@ -108,12 +124,16 @@ type Authenticator struct {
 	apps     []*app
 	services []service
 	now      func() time.Time
+	remotes  []*remoteKeys // of the apps, each once
+	opaque   *introspector // nil: no opaque tokens
+	cache    cache
 }
 
 // app is an App that was checked, with its issuer's keys.
 type app struct {
 	App
-	keys keySource
+	keys   keySource
+	places []place
 }
 
 // New checks the whole configuration and reports every mistake in it at once. Keys in files are read here
@@ -125,7 +145,7 @@ func New(ctx context.Context, c Config) (*Authenticator, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	client := newClient(c.HTTPClient)
+	client := newClient(c.HTTPClient, 0) // one fetch in ten minutes needs no idle connection
 	a := &Authenticator{now: c.Now}
 	var errs []error
 
@@ -134,9 +154,9 @@ func New(ctx context.Context, c Config) (*Authenticator, error) {
 	for _, configured := range c.Apps {
 		one, wrong := checkApp(configured)
 		errs = append(errs, wrong...)
-		if one.JWKSURL != "" {
-			one.keys = &remoteKeys{app: one.Name, url: one.JWKSURL, client: client, now: c.Now, log: c.Log}
-		} else if one.JWKSFile != "" {
+		if one.JWKSFile == "" {
+			one.keys = a.remote(c.Previous, &remoteKeys{origin: origin{one.Issuer, one.JWKSURL}, client: client, now: c.Now, log: c.Log})
+		} else {
 			keys, err := readKeyFile(ctx, one.JWKSFile, one.Name, c.Log)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("app %q: %w", one.Name, err))
@@ -153,6 +173,11 @@ func New(ctx context.Context, c Config) (*Authenticator, error) {
 		}
 		byTarget[target] = one.Name
 		a.apps = append(a.apps, one)
+	}
+
+	var err error
+	if a.opaque, err = newIntrospector(a.apps, newClient(c.HTTPClient, maxIntrospections), c.Now); err != nil {
+		errs = append(errs, err)
 	}
 
 	serviceNames := make(map[string]bool)
@@ -172,7 +197,7 @@ func New(ctx context.Context, c Config) (*Authenticator, error) {
 		a.services = append(a.services, one)
 	}
 
-	if err := errors.Join(errs...); err != nil {
+	if err = errors.Join(errs...); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -198,7 +223,9 @@ func checkApp(c App) (*app, []error) {
 	}
 	switch {
 	case c.JWKSURL == "" && c.JWKSFile == "":
-		wrong("one of jwks_url and jwks_file is required")
+		if err := checkDiscovery(c.Issuer); err != nil {
+			wrong("%w", err)
+		}
 	case c.JWKSURL != "" && c.JWKSFile != "":
 		wrong("only one of jwks_url and jwks_file may be set")
 	case c.JWKSURL != "":
@@ -206,43 +233,34 @@ func checkApp(c App) (*app, []error) {
 			errs = append(errs, fmt.Errorf("app %q: jwks_url %w", c.Name, err))
 		}
 	}
-	c.CPFClaim = cmp.Or(c.CPFClaim, "cpf")
-	if !isText(c.CPFClaim) {
-		wrong("cpf_claim must be at most %d bytes without control characters", maxText)
-	}
-	// sub may be: some issuers have the CPF there and nowhere else, and no subject is kept in clear.
-	for _, reserved := range []string{"iss", "aud", "sub", "exp", "nbf", "iat", "jti"} {
-		if strings.EqualFold(c.CPFClaim, reserved) && c.CPFClaim != "sub" {
-			wrong("cpf_claim must not be %s, which is another thing", reserved)
+	c.AuthorizedParties = slices.Clone(c.AuthorizedParties)
+	for i, party := range c.AuthorizedParties {
+		switch {
+		case !isText(party):
+			wrong("authorized_parties[%d] must be 1 to %d bytes without control characters", i, maxText)
+		case slices.Contains(c.AuthorizedParties[:i], party):
+			wrong("authorized_parties[%d] is there twice", i)
 		}
 	}
-	return &app{App: c}, errs
-}
-
-// checkKeyURL refuses what would fetch keys in a way that somebody in between could change.
-func checkKeyURL(raw string) error {
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil:
-		return errors.New("is not a URL") // err repeats it, and it may hold a password
-	case u.User != nil:
-		return errors.New("must not contain a user or password")
-	case u.Hostname() == "" || u.Opaque != "":
-		return errors.New("must be an absolute URL with a host")
-	case u.Fragment != "":
-		return errors.New("must not have a fragment")
-	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
-		return nil
+	if c.Introspection != nil {
+		for _, err := range c.Introspection.check() {
+			wrong("%w", err)
+		}
 	}
-	return errors.New("must be https (http only on localhost)")
+	c.CPFClaim = cmp.Or(c.CPFClaim, "cpf")
+	places, mistakes := checkPlaces(&c)
+	for _, err := range mistakes {
+		wrong("%w", err)
+	}
+	return &app{App: c, places: places}, errs
 }
 
 // Authenticate says who sends this value of the Authorization header. The request must have had exactly
 // one: of two, the one that we read need not be the one that a proxy before us judged. It returns the
 // caller or a *selo.Error, never both.
 //
-// It may wait for the issuer's keys, at most 5 seconds; ctx ends the waiting but not the fetch, which other
-// requests share.
+// It may wait for the issuer, at most 5 seconds for its keys and as long for an introspection; ctx ends the
+// waiting but not the fetch, which other requests share.
 func (a *Authenticator) Authenticate(ctx context.Context, authorization string) (*Caller, error) {
 	caller, refused := a.authenticate(ctx, authorization)
 	if refused != nil {
@@ -262,6 +280,9 @@ func (a *Authenticator) authenticate(ctx context.Context, authorization string) 
 	if !asciiEqualFold(scheme, "bearer") {
 		return nil, unauthenticated("", "want the scheme Bearer")
 	}
+	if a.opaque.isOpaque(credential) {
+		return a.token(ctx, credential, true)
+	}
 	// Before anything looks at it: no second space, comma, line break, padding or byte beyond ASCII.
 	if credential == "" || strings.ContainsFunc(credential, func(r rune) bool { return !isBase64URL(r) && r != '.' }) {
 		return nil, unauthenticated("", "want Bearer, one space, and a token or an API key with nothing around it")
@@ -269,7 +290,14 @@ func (a *Authenticator) authenticate(ctx context.Context, authorization string) 
 	if strings.HasPrefix(credential, apiKeyPrefix) {
 		return a.service(credential)
 	}
-	return a.endUser(ctx, credential)
+	return a.token(ctx, credential, false)
+}
+
+// unavailable refuses because of something that is not the caller's fault, and that the caller is not told.
+func unavailable(detail string, cause error) *selo.Error {
+	e := unauthenticated("", detail)
+	e.Err = cause
+	return e
 }
 
 // unauthenticated refuses for the sake of one claim or header parameter, or of the whole credential.

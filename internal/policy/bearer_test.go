@@ -2,6 +2,7 @@ package policy
 
 import (
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
@@ -19,9 +20,10 @@ import (
 func at(d time.Duration) string { return fmt.Sprint(start().Add(d).Unix()) }
 
 func TestEndUser(t *testing.T) {
-	rs, _ := rsaSigner(t, "rsa")
-	es, ed := p256Signer(t, "ec"), edSigner(t, "ed")
-	a := mustNew(t, Config{Apps: []App{bankApp(t, jwksOf(t, rs, es, ed))}})
+	rs, private := rsaSigner(t, "rsa")
+	es, ed, es384 := p256Signer(t, "ec"), edSigner(t, "ed"), ecSigner(t, "ec384", elliptic.P384(), "P-384")
+	rs384, rs512, ps := rsaFor(t, "384", "RS384", private), rsaFor(t, "512", "RS512", private), rsaFor(t, "ps", "PS256", private)
+	a := mustNew(t, Config{Apps: []App{bankApp(t, jwksOf(t, rs, es, ed, es384, rs384, rs512, ps))}})
 	cpf, err := selo.ParseCPF(testCPF)
 	if err != nil {
 		t.Fatal(err)
@@ -34,6 +36,10 @@ func TestEndUser(t *testing.T) {
 	}{
 		{name: "RS256", authorization: "Bearer " + rs.token(body(nil))},
 		{name: "ES256", authorization: "Bearer " + es.token(body(nil))},
+		{name: "RS384", authorization: "Bearer " + rs384.token(body(nil))},
+		{name: "RS512", authorization: "Bearer " + rs512.token(body(nil))},
+		{name: "PS256", authorization: "Bearer " + ps.token(body(nil))},
+		{name: "ES384", authorization: "Bearer " + es384.token(body(nil))},
 		{name: "EdDSA", authorization: "Bearer " + ed.token(body(nil))},
 		{name: "scheme in other case", authorization: "bEARER " + ed.token(body(nil))},
 		{name: "no typ", authorization: "Bearer " + ed.raw(head(""), body(nil))},
@@ -81,7 +87,9 @@ func TestEndUserRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	publicPEM := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
-	a := mustNew(t, Config{Apps: []App{bankApp(t, jwksOf(t, rs, es, ed))}})
+	rs512, ps := rsaFor(t, "512", "RS512", private), rsaFor(t, "ps", "PS256", private)
+	es384 := ecSigner(t, "ec384", elliptic.P384(), "P-384")
+	a := mustNew(t, Config{Apps: []App{bankApp(t, jwksOf(t, rs, es, ed, rs512, ps, es384))}})
 
 	good := ed.token(body(nil))
 	segments := strings.Split(good, ".")
@@ -145,6 +153,17 @@ func TestEndUserRefused(t *testing.T) {
 		{"RS256 with the kid of the EC key", as(rs, "RS256", "ec").token(body(nil)), "alg"},
 		{"EdDSA with the kid of the EC key", as(ed, "EdDSA", "ec").token(body(nil)), "alg"},
 		{"EdDSA called ES256", as(ed, "ES256", "ec").token(body(nil)), "signature"},
+		{"PS256 with the kid of the RS256 key", as(ps, "PS256", "rsa").token(body(nil)), "alg"},
+		{"RS256 with the kid of the PS256 key", as(rs, "RS256", "ps").token(body(nil)), "alg"},
+		{"RS512 with the kid of the RS256 key", as(rs512, "RS512", "rsa").token(body(nil)), "alg"},
+		{"RS256 called PS256", as(rs, "PS256", "ps").token(body(nil)), "signature"},
+		{"PS256 called RS256", as(ps, "RS256", "rsa").token(body(nil)), "signature"},
+		{"HS256 with the RSA public key and the kid of the PS256 key", hmacSigner(publicPEM, "ps").token(body(nil)), "alg"},
+		{"ES384 with the kid of the P-256 key", as(es384, "ES384", "ec").token(body(nil)), "alg"},
+		{"ES256 with the kid of the P-384 key", as(es384, "ES256", "ec384").token(body(nil)), "alg"},
+		{"ES256 called ES384", as(es, "ES384", "ec384").token(body(nil)), "signature"},
+		{"ES384 called ES256", as(es384, "ES256", "ec").token(body(nil)), "signature"},
+		{"PS512", as(ps, "PS512", "ps").token(body(nil)), "alg"},
 		{"no kid among three keys", ed.raw(`{"alg":"EdDSA"}`, body(nil)), "kid"},
 		{"unknown kid", as(ed, "EdDSA", "nope").token(body(nil)), "kid"},
 		{"empty kid", as(ed, "EdDSA", "").token(body(nil)), "kid"},
@@ -237,6 +256,10 @@ func TestEndUserRefused(t *testing.T) {
 		{"iat beyond the skew", claim("iat", at(31*time.Second)), "iat"},
 		{"iat a boolean", claim("iat", "true"), "iat"},
 		{"Iat beside iat", claim("Iat", at(0)), "iat"},
+		{"cnf of DPoP", claim("cnf", `{"jkt":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}`), "cnf"},
+		{"cnf of mutual TLS", claim("cnf", `{"x5t#S256":"bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"}`), "cnf"},
+		{"cnf null", claim("cnf", "null"), "cnf"},
+		{"CNF", claim("CNF", "{}"), "cnf"},
 		{"CPF beside cpf", claim("CPF", quote(testCPF)), "cpf"},
 		{"CPF instead of cpf", ed.token(body(map[string]string{"cpf": "", "Cpf": quote(testCPF)})), "cpf"},
 	} {

@@ -139,12 +139,13 @@ func TestSlowIssuer(t *testing.T) {
 	})
 }
 
-// While an issuer hangs, the last good set serves without anybody waiting more than once.
-func TestHangingIssuerDelaysOneRequest(t *testing.T) {
+// While an issuer hangs, the last good set serves without anybody waiting, and then nobody is let in unheard.
+func TestHangingIssuerDelaysNobody(t *testing.T) {
 	key := edSigner(t, "one")
 	inBubble(t, key, func(t *testing.T, a *Authenticator, i *issuer, gate chan struct{}) {
 		close(gate)
 		token := key.token(inBubbleBody())
+		began := time.Now()
 		ask := func() time.Duration {
 			began := time.Now()
 			if _, err := bearer(t.Context(), a, token); err != nil {
@@ -155,15 +156,48 @@ func TestHangingIssuerDelaysOneRequest(t *testing.T) {
 		ask()
 		i.set(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 		time.Sleep(refreshAfter)
-		if waited := ask(); waited != fetchTimeout {
-			t.Errorf("the first waited %v, want %v", waited, fetchTimeout)
-		}
 		for range 20 {
-			time.Sleep(retryAfter)
 			if waited := ask(); waited != 0 {
-				t.Errorf("another waited %v", waited)
+				t.Errorf("a request waited %v", waited)
+			}
+			time.Sleep(retryAfter)
+		}
+		time.Sleep(time.Until(began.Add(lastGoodFor)))
+		caller, err := bearer(t.Context(), a, token)
+		wantRefused(t, caller, err, selo.ReasonCallerUnauthenticated, "authorization", token)
+		time.Sleep(fetchTimeout)
+	})
+}
+
+// The request that finds a set old is answered from it while the refresh runs, which is one for all.
+func TestRefreshInTheBackground(t *testing.T) {
+	key, next := edSigner(t, "one"), edSigner(t, "two")
+	inBubble(t, key, func(t *testing.T, a *Authenticator, i *issuer, gate chan struct{}) {
+		close(gate)
+		token := key.token(inBubbleBody())
+		if _, err := bearer(t.Context(), a, token); err != nil {
+			t.Fatal(err)
+		}
+		refreshed := make(chan struct{})
+		i.set(func(w http.ResponseWriter, _ *http.Request) {
+			<-refreshed
+			_, _ = w.Write(jwksOf(t, next))
+		})
+		time.Sleep(refreshAfter)
+		began := time.Now()
+		for range 50 {
+			if _, err := bearer(t.Context(), a, token); err != nil {
+				t.Error(err)
 			}
 		}
-		time.Sleep(fetchTimeout)
+		synctest.Wait()
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("waited %v", waited)
+		}
+		i.wantHits(t, 2, "50 requests with an old set")
+		close(refreshed)
+		synctest.Wait()
+		caller, err := bearer(t.Context(), a, token)
+		wantRefused(t, caller, err, selo.ReasonCallerUnauthenticated, "kid", token)
 	})
 }

@@ -125,3 +125,79 @@ func FuzzParseKeySet(f *testing.F) {
 		}
 	})
 }
+
+// FuzzIntrospection: whatever an endpoint answers, whoever gets in is who another JSON reader would say it is.
+func FuzzIntrospection(f *testing.F) {
+	key := edSigner(f, "a")
+	app := bankApp(f, jwksOf(f, key))
+	app.CPFClaim = "/id/cpf"
+	app.Claims = map[string]Claim{"roles": {Path: "/realm/roles", Type: ClaimStrings}}
+	app.Introspection = opaqueApp("https://id.bank.example/introspect").Introspection
+	a := mustNew(f, Config{Apps: []App{app}})
+	for _, replace := range []map[string]string{
+		nil, {"active": `"true"`}, {"token_type": `"Bearer"`, "token_use": `"access"`}, {"aud": `["bank-app"]`}, {"iss": quote(testIssuer)},
+		{"exp": "1"}, {"cnf": "{}"}, {"realm": `{"roles":["a"]}`, "id": `{"cpf":"52998224725"}`, "scope": `"a b"`, "cpf": ""},
+	} {
+		f.Add([]byte(active(replace)))
+	}
+	f.Add([]byte(`{"active":false}`))
+	f.Add([]byte(`{"active":false,"active":true}`))
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		caller, exp, refused := readIntrospection(a.opaque.apps, answer, start())
+		if (caller == nil) == (refused == nil) {
+			t.Fatalf("got %v and %v", caller, refused)
+		}
+		if caller == nil {
+			if refused.Reason != selo.ReasonCallerUnauthenticated || len(answer) >= 24 && strings.Contains(refused.Error(), string(answer)) {
+				t.Fatalf("got %v", refused)
+			}
+			return
+		}
+		var p map[string]any
+		if json.Unmarshal(answer, &p) != nil {
+			t.Fatal("authenticated what is not JSON")
+		}
+		_, bound := p["cnf"]
+		_, expires := p["exp"]
+		if iss, there := p["iss"]; p["active"] != true || bound || p["sub"] != caller.Subject.ID || there && iss != testIssuer ||
+			expires == exp.IsZero() || expires && !exp.After(start()) {
+			t.Fatalf("authenticated %s as %+v", answer, caller)
+		}
+		if id, _ := p["id"].(map[string]any); !caller.CPF.IsZero() && id["cpf"] == nil {
+			t.Fatalf("CPF of %s is %v", answer, caller.CPF)
+		}
+		realm, _ := p["realm"].(map[string]any)
+		if _, there := realm["roles"]; there != (caller.Claims["roles"] != nil) {
+			t.Fatalf("roles of %s are %v", answer, caller.Claims)
+		}
+	})
+}
+
+// FuzzParsePath: a path that is taken is the one way to write its names, but for the names without a slash in front.
+func FuzzParsePath(f *testing.F) {
+	for _, s := range []string{"cpf", "https://bank.example/cpf", "/a", "/a/b~0~1", "/", "//", "/~", "/~~01", "/~01", "/é", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		steps, err := parsePath(path)
+		if (steps == nil) == (err == nil) {
+			t.Fatalf("got %q and %v", steps, err)
+		}
+		if err != nil {
+			return
+		}
+		if !strings.HasPrefix(path, "/") {
+			if len(steps) != 1 || steps[0] != path {
+				t.Fatalf("%q is %q", path, steps)
+			}
+			return
+		}
+		var again strings.Builder
+		for _, s := range steps {
+			again.WriteString("/" + strings.ReplaceAll(strings.ReplaceAll(s, "~", "~0"), "/", "~1"))
+		}
+		if again.String() != path || len(steps) >= maxDepth {
+			t.Fatalf("%q is %q", path, steps)
+		}
+	})
+}

@@ -47,11 +47,15 @@ func (i *issuer) down() {
 
 func (i *issuer) wantHits(t *testing.T, want int, when string) {
 	t.Helper()
+	if got := i.count(); got != want {
+		t.Errorf("%s: %d fetches, want %d", when, got, want)
+	}
+}
+
+func (i *issuer) count() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.hits != want {
-		t.Errorf("%s: %d fetches, want %d", when, i.hits, want)
-	}
+	return i.hits
 }
 
 // remote is an Authenticator with one app whose keys are at an issuer over real HTTP.
@@ -133,7 +137,8 @@ func TestKeysAreFetchedWhenNeeded(t *testing.T) {
 
 	r.issuer.publish(jwksOf(t, next))
 	r.clock.advance(1)
-	r.wantUnknown(t, key) // withdrawn, and seen to be so by the request that finds the set old
+	r.wantOK(t, key, "withdrawn, by the request that finds the set old")
+	r.wantUnknown(t, key)
 	r.issuer.wantHits(t, 2, "after 10 minutes")
 	r.wantOK(t, next, "rotated")
 }
@@ -318,6 +323,7 @@ func TestAllKeysWithdrawn(t *testing.T) {
 	r.wantOK(t, key, "first")
 	r.issuer.publish([]byte(`{"keys":[]}`))
 	r.clock.advance(10 * time.Minute)
+	r.wantOK(t, key, "withdrawn, by the request that finds the set old")
 	r.wantUnknown(t, key)
 	if !strings.Contains(r.log.String(), "publishes no usable key") {
 		t.Errorf("logged only %q", r.log)
@@ -346,7 +352,7 @@ func TestHTTPS(t *testing.T) {
 
 func TestClientGoesNowhereElse(t *testing.T) {
 	follows := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return nil }}
-	for _, c := range []*http.Client{newClient(nil), newClient(&http.Client{}), newClient(follows)} {
+	for _, c := range []*http.Client{newClient(nil, 0), newClient(&http.Client{}, 1), newClient(follows, 0)} {
 		if tr, ok := c.Transport.(*http.Transport); !ok || tr.Proxy != nil {
 			t.Error("uses a proxy of the environment")
 		}

@@ -30,6 +30,21 @@ type publicKey struct {
 	public crypto.PublicKey // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
 }
 
+// equal reports whether the other is the same key for the same algorithm.
+func (k publicKey) equal(other publicKey) bool {
+	public, ok := k.public.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && k.alg == other.alg && public.Equal(other.public)
+}
+
+func rsaAlgorithms() []jose.SignatureAlgorithm {
+	return []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.PS256}
+}
+
+// algorithms are those that a key can be for.
+func algorithms() []jose.SignatureAlgorithm {
+	return append(rsaAlgorithms(), jose.ES256, jose.ES384, jose.EdDSA)
+}
+
 // keySet is the usable keys of a JWKS document (RFC 7517).
 type keySet struct {
 	keys    map[string]publicKey // by kid; "" only when it is the only one
@@ -137,11 +152,13 @@ func parseKey(raw jsontext.Value) (kid string, key publicKey, err error) {
 	case j.Kty == "RSA":
 		key, err = j.rsa()
 	case j.Kty == "EC" && j.Crv == "P-256":
-		key, err = j.p256()
+		key, err = j.ec(jose.ES256, elliptic.P256())
+	case j.Kty == "EC" && j.Crv == "P-384":
+		key, err = j.ec(jose.ES384, elliptic.P384())
 	case j.Kty == "OKP" && j.Crv == "Ed25519":
 		key, err = j.ed25519()
 	default:
-		err = errors.New("is not RSA, P-256 or Ed25519")
+		err = errors.New("is not RSA, P-256, P-384 or Ed25519")
 	}
 	if err != nil {
 		return "", publicKey{}, err
@@ -155,12 +172,20 @@ func parseKey(raw jsontext.Value) (kid string, key publicKey, err error) {
 	return kid, key, nil
 }
 
+// rsa reads a key for the algorithm that it says it is for, and for RS256 if it says none: the same key under
+// two algorithms would let a token choose.
 func (j *jwk) rsa() (publicKey, error) {
+	alg := jose.RS256
+	if j.Alg != nil {
+		alg = jose.SignatureAlgorithm(*j.Alg)
+	}
 	n, errN := decode(j.N)
 	e, errE := decode(j.E)
 	exponent := new(big.Int).SetBytes(e)
 	public := &rsa.PublicKey{N: new(big.Int).SetBytes(n)}
 	switch bits := public.N.BitLen(); {
+	case !slices.Contains(rsaAlgorithms(), alg):
+		return publicKey{}, errors.New("alg is not RS256, RS384, RS512 or PS256")
 	case errN != nil || errE != nil:
 		return publicKey{}, errors.New("n or e is not unpadded base64url")
 	case bits < minRSABits || bits > maxRSABits:
@@ -169,21 +194,22 @@ func (j *jwk) rsa() (publicKey, error) {
 		return publicKey{}, errors.New("is no RSA key: n and e must be odd, and e from 3 to 2^31-1")
 	}
 	public.E = int(exponent.Int64())
-	return publicKey{jose.RS256, public}, nil
+	return publicKey{alg, public}, nil
 }
 
-func (j *jwk) p256() (publicKey, error) {
+func (j *jwk) ec(alg jose.SignatureAlgorithm, curve elliptic.Curve) (publicKey, error) {
 	x, errX := decode(j.X)
 	y, errY := decode(j.Y)
-	if errX != nil || errY != nil || len(x) != 32 || len(y) != 32 {
-		return publicKey{}, errors.New("x and y must be 32 bytes in unpadded base64url")
+	size := (curve.Params().BitSize + 7) / 8
+	if errX != nil || errY != nil || len(x) != size || len(y) != size {
+		return publicKey{}, fmt.Errorf("x and y must be %d bytes in unpadded base64url", size)
 	}
 	// Checks that the point is on the curve.
-	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, x, y))
+	public, err := ecdsa.ParseUncompressedPublicKey(curve, slices.Concat([]byte{4}, x, y))
 	if err != nil {
-		return publicKey{}, errors.New("is no point on P-256")
+		return publicKey{}, fmt.Errorf("is no point on %s", j.Crv)
 	}
-	return publicKey{jose.ES256, public}, nil
+	return publicKey{alg, public}, nil
 }
 
 func (j *jwk) ed25519() (publicKey, error) {

@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	_ "crypto/sha512" // for digestOf
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -91,11 +92,14 @@ func ecSigner(t testing.TB, kid string, curve elliptic.Curve, crv string) *signe
 		t.Fatal(err)
 	}
 	half := len(point) / 2
-	return &signer{kid, "ES256",
+	alg, hash := "ES256", crypto.SHA256
+	if curve == elliptic.P384() {
+		alg, hash = "ES384", crypto.SHA384
+	}
+	return &signer{kid, alg,
 		map[string]any{"kty": "EC", "crv": crv, "kid": kid, "x": b64(point[1 : 1+half]), "y": b64(point[1+half:])},
 		func(signed []byte) []byte {
-			digest := sha256.Sum256(signed)
-			r, s, err := ecdsa.Sign(rand.Reader, private, digest[:])
+			r, s, err := ecdsa.Sign(rand.Reader, private, digestOf(hash, signed))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -125,6 +129,31 @@ func rsaSigner(t testing.TB, kid string) (*signer, *rsa.PrivateKey) {
 			return sig
 		},
 	}, private
+}
+
+// rsaFor is a key for one of the algorithms of RSA, which its JWK names.
+func rsaFor(t testing.TB, kid, alg string, private *rsa.PrivateKey) *signer {
+	t.Helper()
+	hash := map[string]crypto.Hash{"RS256": crypto.SHA256, "RS384": crypto.SHA384, "RS512": crypto.SHA512, "PS256": crypto.SHA256}[alg]
+	jwk := rsaJWK(kid, private.N)
+	jwk["alg"] = alg
+	return &signer{kid, alg, jwk, func(signed []byte) []byte {
+		var opts crypto.SignerOpts = hash
+		if alg == "PS256" {
+			opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: hash}
+		}
+		sig, err := private.Sign(rand.Reader, digestOf(hash, signed), opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sig
+	}}
+}
+
+func digestOf(hash crypto.Hash, signed []byte) []byte {
+	h := hash.New()
+	h.Write(signed)
+	return h.Sum(nil)
 }
 
 func rsaJWK(kid string, n *big.Int) map[string]any {
@@ -293,7 +322,21 @@ func TestNewReportsEveryMistake(t *testing.T) {
 		{name: "no issuer", apps: []App{app(func(a *App) { a.Issuer = "" })}, want: []string{"issuer must be"}},
 		{name: "issuer in the namespace of services", apps: []App{app(func(a *App) { a.Issuer = "service:backend" })}, want: []string{"issuer must not begin"}},
 		{name: "no audience", apps: []App{app(func(a *App) { a.Audience = "" })}, want: []string{"audience must be"}},
-		{name: "no keys", apps: []App{app(func(a *App) { a.JWKSFile = "" })}, want: []string{"one of jwks_url and jwks_file is required"}},
+		{name: "discovery", apps: []App{app(func(a *App) { a.JWKSFile = "" })}},
+		{name: "discovery, with a path", apps: []App{app(func(a *App) { a.JWKSFile, a.Issuer = "", "https://id.example/realms/bank/" })}},
+		{name: "discovery on loopback", apps: []App{app(func(a *App) { a.JWKSFile, a.Issuer = "", "http://127.0.0.1:9000" })}},
+		{name: "discovery over http", apps: []App{app(func(a *App) { a.JWKSFile, a.Issuer = "", "http://id.example" })}, want: []string{`app "bank": issuer must be https`, "set jwks_url or jwks_file instead"}},
+		{name: "discovery of what is no URL", apps: []App{app(func(a *App) { a.JWKSFile, a.Issuer = "", "bank" })}, want: []string{"set jwks_url or jwks_file instead"}},
+		{name: "discovery with a query", apps: []App{app(func(a *App) { a.JWKSFile, a.Issuer = "", "https://id.example/?" })}, want: []string{"must not have a query"}},
+		{name: "discovery with a fragment", apps: []App{app(func(a *App) { a.JWKSFile, a.Issuer = "", "https://id.example/#" })}, want: []string{"must not have a query or fragment"}},
+		{name: "discovery with a password", apps: []App{app(func(a *App) { a.JWKSFile, a.Issuer = "", "https://u:hunter2@id.example" })}, want: []string{"must not contain a user"}},
+		{name: "authorized parties", apps: []App{app(func(a *App) { a.AuthorizedParties = []string{"a", "b", "a", ""} })}, want: []string{"authorized_parties[2] is there twice", "authorized_parties[3] must be"}},
+		{name: "cpf claim with a query", apps: []App{app(func(a *App) { a.CPFClaim = "https://bank.example/cpf" })}},
+		{name: "cpf claim, a pointer", apps: []App{app(func(a *App) { a.CPFClaim = "/identity/~0~1/cpf" })}},
+		{name: "cpf claim, a pointer to exp", apps: []App{app(func(a *App) { a.CPFClaim = "/exp" })}, want: []string{"cpf_claim must not be exp"}},
+		{name: "cpf claim, a pointer through Sub", apps: []App{app(func(a *App) { a.CPFClaim = "/Sub/cpf" })}, want: []string{"cpf_claim must not be sub"}},
+		{name: "cpf claim is scope", apps: []App{app(func(a *App) { a.CPFClaim = "scope" })}, want: []string{"cpf_claim must not be scope"}},
+		{name: "cpf claim, a bad pointer", apps: []App{app(func(a *App) { a.CPFClaim = "/a/~2" })}, want: []string{"cpf_claim is no JSON pointer"}},
 		{name: "two sources", apps: []App{app(func(a *App) { a.JWKSURL = "https://x.example" })}, want: []string{"only one of"}},
 		{name: "http", apps: []App{app(url("http://id.bank.example/jwks"))}, want: []string{"jwks_url must be https"}},
 		{name: "http on a host that begins like loopback", apps: []App{app(url("http://127.0.0.1.evil.example/"))}, want: []string{"must be https"}},
