@@ -29,9 +29,10 @@ type layer struct {
 // A test may import every package that stands below its own, for it may need a real store or a provider
 // to talk to. It may never reach up.
 var layers = []layer{
-	{"cmd/selo", []string{"internal/api", "internal/broker", "internal/keyring", "internal/policy", "internal/provider", "internal/sandbox", "internal/store"}},
-	{"internal/api", []string{"internal/broker", "internal/policy"}},
-	{"internal/broker", []string{"internal/keyring", "internal/policy", "internal/provider", "internal/store"}},
+	{"cmd/selo", []string{"internal/api", "internal/broker", "internal/keyring", "internal/metrics", "internal/policy", "internal/provider", "internal/sandbox", "internal/store"}},
+	{"internal/api", []string{"internal/broker", "internal/metrics", "internal/policy"}},
+	{"internal/broker", []string{"internal/keyring", "internal/metrics", "internal/policy", "internal/provider", "internal/store"}},
+	{"internal/metrics", nil},
 	{"internal/policy", nil},
 	{"internal/provider", nil},
 	{"internal/keyring", nil},
@@ -52,6 +53,8 @@ var reserved = []struct {
 	{"modernc.org/sqlite", []string{"internal/store"}, "only the store imports drivers"},
 	{"github.com/jackc/pgx", []string{"internal/store"}, "only the store imports drivers"},
 	{"github.com/pressly/goose", []string{"internal/store"}, "only the store migrates"},
+	{"github.com/prometheus", []string{"internal/metrics"}, "only the metrics know Prometheus"},
+	{"golang.org/x/time", []string{"internal/api"}, "only the door throttles"},
 	{"encoding/json", nil, "it folds the case of names and keeps the last of two; use github.com/go-json-experiment/json"},
 	{"C", nil, "the binary is built without cgo"},
 }
@@ -242,6 +245,7 @@ func TestLayersCatch(t *testing.T) {
 		{"root's test imports a module", "cmp_test.go", `import "github.com/google/go-cmp/cmp"`, ""},
 		{"driver outside the store", "internal/broker/db.go", `import _ "modernc.org/sqlite"`, "only the store imports drivers"},
 		{"part of a driver", "internal/broker/db.go", `import "github.com/jackc/pgx/v5/pgxpool"`, "only the store imports drivers"},
+		{"Prometheus outside the metrics", "internal/broker/count.go", `import "github.com/prometheus/client_golang/prometheus"`, "only the metrics know Prometheus"},
 		{"SQL outside the store", "internal/broker/db.go", `import "database/sql"`, "only the store speaks SQL"},
 		{"driver in the store", "internal/store/db.go", `import _ "modernc.org/sqlite"`, ""},
 		{"encoding/json", "internal/store/json.go", `import "encoding/json"`, "folds the case"},
