@@ -23,11 +23,13 @@ const (
 	ReasonCPFMissing            Reason = "cpf_missing"            // the verified identity carries no CPF
 	ReasonCPFInvalid            Reason = "cpf_invalid"            // not eleven digits with correct check digits
 	ReasonCPFMismatch           Reason = "cpf_mismatch"           // two sources name different people
+	ReasonCPFUnavailable        Reason = "cpf_unavailable"        // whoever knows the CPF did not answer
 	ReasonProductUnknown        Reason = "product_unknown"        // no such product, or the app does not offer it
 	ReasonPurposeUnknown        Reason = "purpose_unknown"        // the app declares no such purpose
 	ReasonRuleDenied            Reason = "rule_denied"            // a rule of the app said no
 	ReasonRateLimited           Reason = "rate_limited"           // too many sessions in the window
 	ReasonKeyUnavailable        Reason = "key_unavailable"        // no active access key covers the product
+	ReasonCredentialUnknown     Reason = "credential_unknown"     // no such credential of a service or operator
 	ReasonIdempotencyConflict   Reason = "idempotency_conflict"   // the same Idempotency-Key with another request
 	ReasonProviderUnavailable   Reason = "provider_unavailable"   // the provider did not answer
 	ReasonStoreUnavailable      Reason = "store_unavailable"      // the record could not be written

@@ -15,13 +15,16 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/goccy/go-yaml"
 
 	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/broker"
 	"github.com/selo-id/selo/internal/policy"
 	"github.com/selo-id/selo/internal/sandbox"
+	"github.com/selo-id/selo/internal/store"
 )
 
 const (
@@ -37,6 +40,8 @@ const (
 
 	serviceKeyFile    = "service-api-key"
 	newServiceKeyFile = "service-api-key-exchanged"
+	operatorKeyFile   = "operator-api-key"
+	lookupSecretFile  = "cpf-lookup"
 	webhookSecretFile = "webhook-secret"
 	apiTokenFile      = "caf-api-token"
 	demoConfigFile    = "selo.yaml"
@@ -44,21 +49,22 @@ const (
 
 type demoCommand struct {
 	Dir        string `placeholder:"DIR" help:"Keep configuration, keys and database in DIR, and go on with them next time." type:"path"`
-	ListenBase string `name:"listen-base" default:"127.0.0.1:8401" placeholder:"HOST:PORT" help:"API address (${default}); the sandbox and the sign-in take the next two ports. Port 0 picks three free ones."`
+	ListenBase string `name:"listen-base" default:"127.0.0.1:8401" placeholder:"HOST:PORT" help:"API address (${default}); the sandbox, the sign-in and the metrics take the next three ports. Port 0 picks free ones."`
 	JSON       bool   `name:"json" help:"Print one line of JSON with the base URLs instead of the guide."`
 }
 
-// demoURLs are the base URLs of the three servers.
+// demoURLs are the base URLs of the servers.
 type demoURLs struct {
 	API     string `json:"api"`
 	Sandbox string `json:"sandbox"`
 	IdP     string `json:"idp"`
+	Metrics string `json:"metrics"`
 }
 
-// Run serves all three until ctx ends. What it runs is the same server as serve, from a configuration
+// Run serves all of them until ctx ends. What it runs is the same server as serve, from a configuration
 // file that it writes.
 func (cmd *demoCommand) Run(ctx context.Context, std streams) (err error) {
-	listeners, urls, err := listenThree(ctx, cmd.ListenBase)
+	listeners, urls, err := listenFour(ctx, cmd.ListenBase)
 	if err != nil {
 		return err
 	}
@@ -76,8 +82,11 @@ func (cmd *demoCommand) Run(ctx context.Context, std streams) (err error) {
 	} else if err := prepareDir(dir); err != nil {
 		return fmt.Errorf("--dir: %w", err)
 	}
-	cfg, err := demoConfig(dir, listeners[0].Addr().String(), urls)
+	cfg, err := demoConfig(dir, listeners[0].Addr().String(), listeners[3].Addr().String(), urls)
 	if err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	if err := cfg.demoCredentials(ctx); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
 	log := slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
@@ -93,7 +102,12 @@ func (cmd *demoCommand) Run(ctx context.Context, std streams) (err error) {
 	if err != nil {
 		return err
 	}
-	signIn, err := sandbox.NewIdentityProvider(sandbox.IdentityProviderConfig{Issuer: demoIssuer, Audience: demoAudience, Users: sandbox.DemoUsers()})
+	lookup, err := readSecretFile(cfg.path(lookupSecretFile))
+	if err != nil {
+		return err
+	}
+	signIn, err := sandbox.NewIdentityProvider(sandbox.IdentityProviderConfig{Issuer: demoIssuer, Audience: demoAudience, Others: []string{demoNewApp},
+		Users: sandbox.DemoUsers(), LookupSecret: lookup})
 	if err != nil {
 		return err
 	}
@@ -104,11 +118,11 @@ func (cmd *demoCommand) Run(ctx context.Context, std streams) (err error) {
 	start := func(serve func() error) {
 		running.Go(func() {
 			if err := serve(); err != nil {
-				stop(err) // one that fails ends all three
+				stop(err) // one that fails ends all
 			}
 		})
 	}
-	start(func() error { return cfg.serve(ctx, log, listeners[0]) })
+	start(func() error { return cfg.serve(ctx, log, []net.Listener{listeners[0], listeners[3]}, nil) })
 	start(func() error { return serveHTTP(ctx, listeners[1], provider, log, nil) })
 	running.Go(func() { provider.Run(ctx) })
 	start(func() error { return serveHTTP(ctx, listeners[2], signIn, log, nil) })
@@ -181,20 +195,20 @@ func waitReady(ctx context.Context, url string) error {
 	return nil
 }
 
-// listenThree opens three listeners on consecutive ports, or on any free ones when the port is 0.
-func listenThree(ctx context.Context, base string) (ls []net.Listener, urls demoURLs, err error) {
+// listenFour opens four listeners on consecutive ports, or on any free ones when the port is 0.
+func listenFour(ctx context.Context, base string) (ls []net.Listener, urls demoURLs, err error) {
 	host, portText, err := net.SplitHostPort(base)
 	if err != nil {
 		return nil, urls, usagef("--listen-base: must be host:port, such as 127.0.0.1:8401")
 	}
 	port, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil || port > 65533 {
-		return nil, urls, usagef("--listen-base: the port must be a number from 0 to 65533")
+	if err != nil || port > 65532 {
+		return nil, urls, usagef("--listen-base: the port must be a number from 0 to 65532")
 	}
 	if !isLoopback(host) {
 		return nil, urls, usagef("--listen-base: the demo signs anyone in, so it listens on a loopback address only, such as 127.0.0.1:8401")
 	}
-	var at [3]string
+	var at [4]string
 	for i := range at {
 		p := port
 		if p != 0 {
@@ -210,12 +224,12 @@ func listenThree(ctx context.Context, base string) (ls []net.Listener, urls demo
 		ls = append(ls, l)
 		at[i] = "http://" + l.Addr().String()
 	}
-	return ls, demoURLs{at[0], at[1], at[2]}, nil
+	return ls, demoURLs{at[0], at[1], at[2], at[3]}, nil
 }
 
 // demoConfig writes what the demo needs into dir, and reads it back as serve would. Keys that are there
 // from an earlier run are kept, so that its database still means something.
-func demoConfig(dir, listen string, urls demoURLs) (*Config, error) {
+func demoConfig(dir, listen, metricsListen string, urls demoURLs) (*Config, error) {
 	path := filepath.Join(dir, demoConfigFile)
 	cfg, err := readConfig(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -227,9 +241,10 @@ func demoConfig(dir, listen string, urls demoURLs) (*Config, error) {
 	if len(cfg.Apps) == 0 || cfg.Apps[0].Name != demoApp || len(cfg.unknown) > 0 {
 		return nil, fmt.Errorf("%s is not a demo's; choose another folder", path)
 	}
-	cfg.Listen = listen
+	cfg.Listen, cfg.MetricsListen = listen, metricsListen
 	for i := range cfg.Apps {
 		cfg.Apps[i].JWKSURL = urls.IdP + "/idp/jwks.json"
+		cfg.Apps[i].CPFLookup = &LookupConfig{URL: urls.IdP + "/backend/cpf", SecretFile: lookupSecretFile}
 	}
 	for env, caf := range cfg.Caf {
 		caf.SessionURL, caf.IdentityURL, caf.FacesURL = urls.Sandbox, urls.Sandbox, urls.Sandbox
@@ -270,7 +285,11 @@ func newDemoConfig(dir string) (*Config, error) {
 		Database:       "selo.db",
 		ReceiptKeyFile: "receipt-key.pem",
 		Peppers:        []PepperConfig{{Version: 1, File: "pepper-1"}},
-		Limit:          &LimitConfig{Sessions: 10000, Window: "1h"}, // a demo is there to be played with
+		Limits: &LimitsConfig{
+			Subject: []string{"10000/1h"}, // a demo is there to be played with
+			CPF:     []string{"20000/1h"}, Service: []string{"50000/1h"},
+			Daily: make(map[string]int),
+		},
 	}
 	if err := write("pepper-1", randomHex(32)); err != nil {
 		return nil, err
@@ -296,6 +315,7 @@ func newDemoConfig(dir string) (*Config, error) {
 			ClientID: randomHex(12), SecretFile: file, Environment: string(selo.EnvironmentSandbox), Products: []string{p.Product},
 		})
 		products = append(products, p.Product)
+		cfg.Limits.Daily[p.Product] = 100000
 		if len(p.Roles) == 1 {
 			exchanged = append(exchanged, p.Product)
 		}
@@ -309,35 +329,61 @@ func newDemoConfig(dir string) (*Config, error) {
 			"transfer":  {Assurance: selo.AssuranceReauthenticated.String()},
 			"documents": {Capture: true},
 		},
+		Limits: map[string][]string{"caf/face-authentication": {"5000/1h"}},
+		Claims: map[string]ClaimConfig{"roles": {Claim: "/realm_access/roles", Type: string(policy.ClaimStrings)}},
+		Rules: []RuleConfig{
+			{Name: "second-factor", Purposes: []string{"transfer"}, Allow: `caller.kind == "service" || amr_has("otp") && signed_in_within("15m")`},
+			{Name: "blocked", Deny: `has(claims.roles) && "blocked" in claims.roles`},
+			{Name: "password-alone", Deny: `!amr_has("otp")`, Observe: true},
+		},
+		RuleCases: []RuleCaseConfig{
+			{Name: "a transfer with a code", Product: "caf/smart-auth", Purpose: "transfer", Claims: map[string]any{"amr": []any{"pwd", "otp"}, "auth_time": "-5m"}, Want: "allow"},
+			{Name: "a transfer with a password alone", Product: "caf/smart-auth", Purpose: "transfer", Claims: map[string]any{"amr": []any{"pwd"}, "auth_time": "-5m"}, Want: "deny", By: "second-factor"},
+			{Name: "a blocked user", Product: "caf/face-liveness", Purpose: "login", Claims: map[string]any{"roles": []any{"blocked"}}, Want: "deny", By: "blocked"},
+		},
 	}, {
 		Name: demoNewApp, Issuer: demoIssuer, Audience: demoNewApp, Environment: string(selo.EnvironmentSandbox), Products: exchanged, Exchanged: exchanged,
-		Purposes: map[string]PurposeConfig{"login": login, "new-device": match, "documents": {Capture: true}},
+		Purposes: map[string]PurposeConfig{"login": login, "new-device": match, "documents": {Capture: true},
+			"onboarding": {Assurance: selo.AssurancePresence.String(), SignUp: true}},
 	}}
-	for _, f := range []string{webhookSecretFile, apiTokenFile} {
+	for _, f := range []string{webhookSecretFile, apiTokenFile, lookupSecretFile} {
 		if err := write(f, randomHex(32)); err != nil {
 			return nil, err
 		}
 	}
 	cfg.Caf = map[string]CafConfig{string(selo.EnvironmentSandbox): {APITokenFile: apiTokenFile}}
 	cfg.Webhooks = []WebhookConfig{{Name: demoWebhook, Environment: string(selo.EnvironmentSandbox), SecretFile: webhookSecretFile}}
-	for _, s := range []struct{ name, app, file string }{{"backend", demoApp, serviceKeyFile}, {"backend-exchanged", demoNewApp, newServiceKeyFile}} {
-		apiKey, err := policy.NewAPIKey()
-		if err != nil {
-			return nil, err
-		}
-		if err := write(s.file, apiKey); err != nil {
-			return nil, err
-		}
-		hash, err := policy.HashAPIKey(apiKey)
-		if err != nil {
-			return nil, err
-		}
-		cfg.Services = append(cfg.Services, ServiceConfig{
-			Name: s.name, App: s.app, KeySHA256: hex.EncodeToString(hash),
-			Scopes: []string{policy.ScopeSessionsOpen, policy.ScopeSessionsRead},
-		})
-	}
 	return cfg, nil
+}
+
+// demoCredentials adds the credentials of the demo, unless those of an earlier run are still good.
+func (c *Config) demoCredentials(ctx context.Context) (err error) {
+	p, err := c.build(ctx, slog.New(slog.DiscardHandler), nil, nil)
+	if err != nil {
+		return err
+	}
+	defer closing(p, &err)
+	sessions := []string{policy.ScopeSessionsOpen, policy.ScopeSessionsRead}
+	for file, n := range map[string]broker.NewCredential{
+		serviceKeyFile:    {Kind: store.CredentialService, Name: "backend", App: demoApp, Scopes: sessions},
+		newServiceKeyFile: {Kind: store.CredentialService, Name: "backend-exchanged", App: demoNewApp, Scopes: sessions},
+		operatorKeyFile:   {Kind: store.CredentialOperator, Name: "demo", Scopes: []string{policy.ScopeAdmin}},
+	} {
+		if key, err := readSecretFile(c.path(file)); err == nil {
+			if _, err := p.callers.Authenticate(ctx, "Bearer "+string(key)); err == nil {
+				continue
+			}
+		}
+		n.ExpiresAt = time.Now().Add(365 * 24 * time.Hour)
+		_, key, err := p.broker.AddCredential(ctx, policy.LocalOperator(), n, "")
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(c.path(file), []byte(key+"\n"), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func randomHex(n int) string {

@@ -20,9 +20,13 @@ func printGuide(out io.Writer, urls demoURLs, dir string, kept bool) error {
 		"API": urls.API, "Sandbox": urls.Sandbox, "IdP": urls.IdP,
 		"ServiceKey":    filepath.Join(dir, serviceKeyFile),
 		"NewServiceKey": filepath.Join(dir, newServiceKeyFile),
+		"OperatorKey":   filepath.Join(dir, operatorKeyFile),
+		"Config":        filepath.Join(dir, demoConfigFile),
+		"Metrics":       urls.Metrics,
 		"Policy":        demoPolicy,
 		"Dir":           dir, "Kept": kept,
 		"AnaCPF":   users["ana"].CPF.Digits(),
 		"BrunoCPF": users["bruno"].CPF.Digits(),
+		"DaviCPF":  users["davi"].CPF.Digits(),
 	})
 }

@@ -49,7 +49,7 @@ func plantSecrets(t *testing.T, dir string) {
 	}
 	for _, file := range files {
 		name := filepath.Base(file)
-		if !strings.HasPrefix(name, "secret-") && !strings.HasPrefix(name, "pepper-") && name != serviceKeyFile && name != newServiceKeyFile && name != webhookSecretFile && name != apiTokenFile {
+		if !strings.HasPrefix(name, "secret-") && !strings.HasPrefix(name, "pepper-") && name != serviceKeyFile && name != newServiceKeyFile && name != operatorKeyFile && name != lookupSecretFile && name != webhookSecretFile && name != apiTokenFile {
 			continue
 		}
 		transcript.Secret(readSecret(t, file))
@@ -290,7 +290,7 @@ func TestGuide(t *testing.T) {
 	out, w := io.Pipe()
 	ended := make(chan int, 1)
 	go func() {
-		code := run(ctx, []string{"demo", "--listen-base", "127.0.0.1:0"}, streams{strings.NewReader(""), w, transcript.Log()})
+		code := run(ctx, []string{"demo", "--listen-base", "127.0.0.1:0"}, streams{strings.NewReader(""), w, transcript.Log(), nil})
 		_ = w.Close()
 		ended <- code
 	}()
@@ -298,7 +298,7 @@ func TestGuide(t *testing.T) {
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		line := lines.Text()
-		if strings.HasPrefix(line, "curl ") || strings.HasPrefix(line, "echo ") || strings.HasPrefix(line, "selo_") || strings.Contains(line, "=$(") {
+		if strings.HasPrefix(line, "curl ") || strings.HasPrefix(line, "echo ") || strings.HasPrefix(line, "selo_") || strings.HasPrefix(line, "go run ") || strings.Contains(line, "=$(") {
 			script.WriteString(line + "\n")
 		}
 		if strings.HasSuffix(line, "Ctrl-C stops it.") {
@@ -319,9 +319,16 @@ func TestGuide(t *testing.T) {
 			statuses = append(statuses, status)
 		}
 	}
-	// Granted and replayed; Smart Auth, web, mobile API; documents; exchanged for the wrong person and the right one.
-	if want := strings.Fields("200 409 200 200 200 403 403 200"); !slices.Equal(statuses, want) || strings.Count(text, `"receipt":"eyJ`) != 5 {
+	// Granted and replayed; Smart Auth, web, mobile API; documents; exchanged for the wrong person and the right one; a CPF from
+	// the backend; a sign-up.
+	if want := strings.Fields("200 409 200 200 200 403 403 200 200 200"); !slices.Equal(statuses, want) || strings.Count(text, `"receipt":"eyJ`) != 7 {
 		t.Errorf("statuses %v, want %v:\n%s", statuses, want, text)
+	}
+	for _, want := range []string{`"reasons":["rule_denied"]`, "rule second-factor: allow false", `"reasons":["cpf_missing"]`, `"sign_up":true`,
+		"backend-exchanged", "3 cases, 0 failed", `"kind":"operator"`, "selo_acts_total"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("nothing says %s:\n%s", want, text)
+		}
 	}
 	stop()
 	if code := <-ended; code != 0 {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -19,18 +20,22 @@ import (
 
 // commands is the command table. Help texts are the first thing a person reads.
 type commands struct {
-	Demo    demoCommand    `cmd:"" help:"Run API, sandbox and a sign-in on this machine, and print the journey to paste."`
-	Serve   serveCommand   `cmd:"" help:"Run the API."`
-	Sandbox sandboxCommand `cmd:"" help:"Run the pretend provider: it plays the SDK and signs responses."`
-	Verify  verifyCommand  `cmd:"" help:"Decide signed responses from the command line or standard input."`
-	Mint    mintCommand    `cmd:"" help:"Print a mobile token."`
-	Explain explainCommand `cmd:"" help:"Say what a token is, whom it is for, and what is wrong with it."`
+	Demo     demoCommand     `cmd:"" help:"Run API, sandbox and a sign-in on this machine, and print the journey to paste."`
+	Serve    serveCommand    `cmd:"" help:"Run the API. SIGHUP reads the configuration again."`
+	Service  serviceCommand  `cmd:"" help:"Credentials of your backends: add, list, revoke."`
+	Operator operatorCommand `cmd:"" help:"Credentials of those who look after Selo: add, list, revoke."`
+	Policy   policyCommand   `cmd:"" help:"Rules: test them, and explain what they decided."`
+	Sandbox  sandboxCommand  `cmd:"" help:"Run the pretend provider: it plays the SDK and signs responses."`
+	Verify   verifyCommand   `cmd:"" help:"Decide signed responses from the command line or standard input."`
+	Mint     mintCommand     `cmd:"" help:"Print a mobile token."`
+	Explain  explainCommand  `cmd:"" help:"Say what a token is, whom it is for, and what is wrong with it."`
 }
 
 // streams are what a command reads and writes.
 type streams struct {
 	in       io.Reader
 	out, err io.Writer
+	hangup   <-chan os.Signal // serve reads its configuration again; everything else ends. nil: never
 }
 
 const (
@@ -48,13 +53,13 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 var errNotGranted = errors.New("not granted")
 
 func main() {
-	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
-	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
-		signals = append(signals, syscall.SIGHUP)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the second Ctrl-C does not wait
-	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
+	hangup := make(chan os.Signal, 1)
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		signal.Notify(hangup, syscall.SIGHUP)
+	}
+	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr, hangup})
 	stop()
 	os.Exit(code)
 }
@@ -90,10 +95,22 @@ func run(ctx context.Context, args []string, std streams) int {
 		fmt.Fprintln(std.err, "See: selo --help")
 		return exitUsage
 	}
+	if command.Command() != "serve" {
+		unlessHungUp, cancel := context.WithCancel(ctx)
+		defer cancel()
+		command.BindTo(unlessHungUp, (*context.Context)(nil))
+		go func() {
+			select {
+			case <-std.hangup:
+				cancel()
+			case <-unlessHungUp.Done():
+			}
+		}()
+	}
 	switch err := command.Run(); {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, errNotGranted):
+	case errors.Is(err, errNotGranted), errors.Is(err, errRules):
 		return exitFailed
 	case errors.As(err, new(usageError)):
 		fmt.Fprintln(std.err, "selo:", err)
@@ -107,7 +124,18 @@ func run(ctx context.Context, args []string, std streams) int {
 // onlyHelp reports whether a command line asks for help and nothing else.
 func onlyHelp(args []string) bool {
 	last := args[len(args)-1]
-	return (last == "--help" || last == "-h") && (len(args) == 1 || len(args) == 2 && command.MatchString(args[0]))
+	if last != "--help" && last != "-h" {
+		return false
+	}
+	switch before := args[:len(args)-1]; len(before) {
+	case 0:
+		return true
+	case 1:
+		return command.MatchString(before[0])
+	case 2: // the commands that have commands
+		return slices.Contains([]string{"service", "operator", "policy"}, before[0]) && command.MatchString(before[1])
+	}
+	return false
 }
 
 var (

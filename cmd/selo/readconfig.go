@@ -23,7 +23,7 @@ func readConfig(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading configuration: %w", err)
 	}
-	c := &Config{dir: filepath.Dir(path)}
+	c := &Config{file: path, dir: filepath.Dir(path)}
 	// What the decoder says of a mistake quotes the file, which may be a key, or have one pasted into it.
 	// So of its errors only the place is passed on.
 	var tree, more any
@@ -78,6 +78,9 @@ func mismatches(path string, tree any, t reflect.Type) (unknown, wrong faults) {
 	}
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
+	}
+	if t.Kind() == reflect.Interface {
+		return nil, nil // any value, which is judged later
 	}
 	switch node := tree.(type) {
 	case map[string]any:

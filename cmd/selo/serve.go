@@ -8,10 +8,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
+	"os"
 	"time"
 
-	"github.com/selo-id/selo/internal/api"
+	"github.com/selo-id/selo/internal/metrics"
 )
 
 // Limits of every HTTP server that this program runs.
@@ -28,42 +28,90 @@ type serveCommand struct {
 	Config string `required:"" placeholder:"selo.yaml" help:"Configuration; see selo.example.yaml." type:"path"`
 }
 
-// Run serves the API until ctx ends, then finishes the requests that are under way.
+// Run serves the API until ctx ends, then finishes the requests that are under way. SIGHUP reads the configuration
+// again.
 func (cmd *serveCommand) Run(ctx context.Context, std streams) error {
 	cfg, err := readConfig(cmd.Config)
 	if err != nil {
 		return err
 	}
 	log := slog.New(slog.NewJSONHandler(std.err, nil))
-	return cfg.serve(ctx, log, nil)
+	return cfg.serve(ctx, log, nil, std.hangup)
 }
 
-// serve runs the API that cfg describes, on l if that is not nil.
-func (c *Config) serve(ctx context.Context, log *slog.Logger, l net.Listener) (err error) {
-	p, err := c.build(ctx, log)
+// serve runs the API that cfg describes, on the listeners of API and metrics if there are some already, and reads its file
+// again whenever reload says so.
+func (c *Config) serve(ctx context.Context, log *slog.Logger, listeners []net.Listener, reload <-chan os.Signal) (err error) {
+	s := &serving{log: log, metrics: metrics.New(), first: c}
+	p, err := c.build(ctx, log, s.metrics, nil)
 	if err != nil {
 		return fmt.Errorf("configuration:\n%w", err)
 	}
 	defer func() { err = errors.Join(err, p.store.Close()) }()
-	for _, w := range p.warnings {
-		log.WarnContext(ctx, w)
-	}
-	handler, err := api.New(api.Config{Broker: p.broker, Callers: p.callers, ReceiptKeys: p.receiptKey.Public(), Log: log})
-	if err != nil {
-		return err
-	}
-	if l == nil {
-		if l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listen); err != nil {
+	if listeners == nil {
+		if listeners, err = c.listen(ctx); err != nil {
 			return err
 		}
 	}
-	// The counter outlives the server, so that refusals of its last requests are counted too.
-	counting, stopCounting := context.WithCancel(context.WithoutCancel(ctx))
-	var counter sync.WaitGroup
-	counter.Go(func() { p.broker.Run(counting) })
-	defer counter.Wait()
-	defer stopCounting()
-	return serveHTTP(ctx, l, handler, log, p.tls)
+	// What runs beside the requests outlives the servers, so that what the last ones did is counted too.
+	beside, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer s.running.Wait()
+	defer stop()
+	s.start(beside, ctx, p)
+	s.running.Go(func() {
+		for {
+			select {
+			case <-reload:
+				s.reload(beside, ctx)
+			case <-beside.Done():
+				return
+			}
+		}
+	})
+	servers := []func(context.Context) error{func(ctx context.Context) error {
+		return serveHTTP(ctx, listeners[0], s, log, s.tls())
+	}}
+	if len(listeners) > 1 {
+		servers = append(servers, func(ctx context.Context) error {
+			return serveHTTP(ctx, listeners[1], s.metrics.Handler(), log, nil)
+		})
+	}
+	return serveAll(ctx, servers...)
+}
+
+// listen opens the listeners of the API and, if there is to be one, of the metrics.
+func (c *Config) listen(ctx context.Context) ([]net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listen)
+	if err != nil {
+		return nil, err
+	}
+	all := []net.Listener{l}
+	if c.MetricsListen != "" {
+		m, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.MetricsListen)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("metrics_listen: %w", err), l.Close())
+		}
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+// serveAll runs servers until ctx ends or one of them fails, which ends the others.
+func serveAll(ctx context.Context, servers ...func(context.Context) error) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	errs := make(chan error, len(servers))
+	for _, serve := range servers {
+		go func() {
+			defer stop()
+			errs <- serve(ctx)
+		}()
+	}
+	var all []error
+	for range servers {
+		all = append(all, <-errs)
+	}
+	return errors.Join(all...)
 }
 
 // serveHTTP serves on l, with TLS unless that is nil, until ctx ends, then waits for the requests under way.

@@ -35,8 +35,11 @@ import (
 func writeDemo(t *testing.T, change func(*Config)) *Config {
 	t.Helper()
 	dir := t.TempDir()
-	cfg, err := demoConfig(dir, "127.0.0.1:0", demoURLs{Sandbox: "http://127.0.0.1:1", IdP: "http://127.0.0.1:1"})
+	cfg, err := demoConfig(dir, "127.0.0.1:0", "", demoURLs{Sandbox: "http://127.0.0.1:1", IdP: "http://127.0.0.1:1"})
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cfg.demoCredentials(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	plantSecrets(t, dir)
@@ -57,7 +60,7 @@ func TestGracefulShutdown(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- cfg.serve(ctx, testLog(), l) }()
+	go func() { ended <- cfg.serve(ctx, testLog(), []net.Listener{l}, nil) }()
 
 	conn, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
@@ -103,7 +106,7 @@ func TestTLS(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- cfg.serve(ctx, testLog(), l) }()
+	go func() { ended <- cfg.serve(ctx, testLog(), []net.Listener{l}, nil) }()
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
 	resp, err := client.Get("https://" + l.Addr().String() + "/readyz")
 	if err != nil {
@@ -167,7 +170,9 @@ func TestWarningsAreLogged(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- cfg.serve(ctx, slog.New(slog.NewJSONHandler(transcript.LogTo(&log), nil)), l) }()
+	go func() {
+		ended <- cfg.serve(ctx, slog.New(slog.NewJSONHandler(transcript.LogTo(&log), nil)), []net.Listener{l}, nil)
+	}()
 	if err := waitReady(ctx, "http://"+l.Addr().String()+"/readyz"); err != nil {
 		t.Error(err)
 	}
@@ -238,22 +243,29 @@ func TestEveryMistakeAtOnce(t *testing.T) {
 		c.TokenLifetime = "soon"
 		c.RespondWithin = "3h"
 		c.MaxAttempts = new(0)
-		c.Limit = &LimitConfig{}
+		c.Limits = &LimitsConfig{Subject: []string{"many"}, CPF: []string{"5/1h", "5/tomorrow"}, OpenSessions: new(0), Daily: map[string]int{"caf/palm": 5}}
+		c.TrustedProxies = []string{"0.0.0.0/0"}
+		c.Apps[0].CPFLookup = &LookupConfig{URL: "http://backend.bank.test/cpf", SecretFile: "pepper-1"}
+		c.Apps[0].Introspection = &IntrospectionConfig{URL: "https://id.bank.test/introspect", ClientID: "selo", ClientSecretFile: "nowhere"}
+		c.Apps[0].Limits = map[string][]string{"caf/face-liveness": {"5"}}
+		c.Apps[0].Claims = map[string]ClaimConfig{"roles": {Type: "list"}}
+		c.Apps[1].Rules = []RuleConfig{{Name: "typo", Allow: "claims.rolls == 'x'"}, {Name: "unguarded", Allow: "claims.acr == '2' || claims.azp == 'x'"}}
+		c.Apps[1].Purposes["new-device"] = PurposeConfig{SignUp: true}
 		c.Apps[0].Environment = "production"
 		c.Apps[0].Audience = ""
 		c.Apps[0].Purposes["transfer"] = PurposeConfig{Assurance: "certain"}
-		c.Services[0].KeySHA256 = "zz"
-		c.Services[0].Scopes = []string{"everything"}
 	})
-	_, err := cfg.build(t.Context(), testLog())
+	_, err := cfg.build(t.Context(), testLog(), nil, nil)
 	if err == nil {
 		t.Fatal("accepted")
 	}
 	text := transcript.Error(err).Error()
 	for _, want := range []string{
 		"listen: is not a loopback address", "issuer: is required", "database: is required", "receipt_key_file: ",
-		"token_lifetime: must be a duration", "respond_within: must be between", "max_attempts: ", "limit: ",
-		"no active production access key", "audience", "purposes.transfer.assurance: unknown assurance", "services[0].key_sha256: ", "scopes[0] is unknown",
+		"token_lifetime: must be a duration", "respond_within: must be between", "max_attempts: ", "limits.subject[0]: ", "limits.cpf[1]: ", "limits.open: ", "limits.daily: ", "trusted_proxies: [0]",
+		"apps[0].cpf_lookup: url must be https", "apps[0].introspection.client_secret_file: ", "apps[0].limits.caf/face-liveness[0]: ", "claims.roles",
+		"rules[0].allow: ", "rules[1].allow: ", "sign_up: ",
+		"no active production access key", "audience", "purposes.transfer.assurance: unknown assurance",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("not reported: %s", want)
@@ -328,7 +340,7 @@ func TestExampleConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := cfg.build(t.Context(), testLog())
+	p, err := cfg.build(t.Context(), testLog(), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

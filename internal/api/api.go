@@ -16,6 +16,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"path"
 	"runtime/debug"
 	"strings"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/selo-id/selo"
 	"github.com/selo-id/selo/internal/broker"
+	"github.com/selo-id/selo/internal/metrics"
 	"github.com/selo-id/selo/internal/policy"
 )
 
@@ -38,17 +40,22 @@ const maxBody = 64 << 10
 // maxEvent leaves room for the largest of the provider's events, which carry whole documents' data.
 const maxEvent = 1 << 20
 
-// Config of the handler. All fields are required.
+// Config of the handler. All fields are required, but for the last three.
 type Config struct {
 	Broker      *broker.Broker
 	Callers     *policy.Authenticator
 	ReceiptKeys *selo.ReceiptKeys
 	Log         *slog.Logger
+
+	TrustedProxies []netip.Prefix   // whose X-Forwarded-For is believed
+	Metrics        *metrics.Metrics // nil counts nothing
+	Now            func() time.Time // of the throttling; nil is time.Now
 }
 
 type server struct {
 	Config
-	jwks []byte
+	jwks   []byte
+	failed *throttle // unauthenticated, by address
 }
 
 // New returns the handler of the whole API.
@@ -60,9 +67,13 @@ func New(cfg Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{cfg, jwks}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	s := &server{cfg, jwks, newThrottle(cfg.Now)}
 	mux := http.NewServeMux()
-	for _, route := range []struct {
+	methods := make(map[string]string) // by path
+	routes := []struct {
 		method, path string
 		handle       func(*exchange)
 	}{
@@ -70,15 +81,24 @@ func New(cfg Config) (http.Handler, error) {
 		{"GET", "/v1/sessions/{id}", s.session},
 		{"POST", "/v1/sessions/{id}/response", s.respond},
 		{"POST", "/v1/webhooks/caf/{name}", s.webhook},
+		{"GET", "/v1/admin/credentials", s.credentials},
+		{"POST", "/v1/admin/credentials", s.addCredential},
+		{"DELETE", "/v1/admin/credentials/{kind}/{id}", s.revokeCredential},
+		{"GET", "/v1/admin/trail", s.trail},
 		{"GET", "/.well-known/jwks.json", s.keys},
 		{"GET", "/openapi.yaml", s.document},
 		{"GET", "/healthz", s.health},
 		{"GET", "/readyz", s.ready},
-	} {
+	}
+	for _, route := range routes {
 		mux.HandleFunc(route.method+" "+route.path, s.serve(route.path, route.handle))
-		mux.HandleFunc(route.path, s.serve(route.path, func(x *exchange) {
-			x.w.Header().Set("Allow", route.method)
-			x.problem(problem{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "use " + route.method})
+		methods[route.path] = strings.TrimPrefix(methods[route.path]+", "+route.method, ", ")
+	}
+	for path, allowed := range methods {
+		cfg.Metrics.DeclareRoutes(path)
+		mux.HandleFunc(path, s.serve(path, func(x *exchange) {
+			x.w.Header().Set("Allow", allowed)
+			x.problem(problem{Status: http.StatusMethodNotAllowed, Title: "Method not allowed", Detail: "use " + allowed})
 		}))
 	}
 	notFound := s.serve("", func(x *exchange) {
@@ -137,6 +157,7 @@ func (s *server) serve(route string, handle func(*exchange)) http.HandlerFunc {
 				slog.Float64("took_ms", float64(time.Since(start).Microseconds())/1000),
 			}, x.log...)
 			s.Log.LogAttrs(r.Context(), slog.LevelInfo, "request", attrs...)
+			s.Metrics.Request(route, shownMethod(r.Method), x.status, time.Since(start))
 		}()
 		handle(x)
 	}
@@ -171,14 +192,29 @@ func (x *exchange) json(status int, v any) {
 // caller authenticates the request, or answers it and returns nil.
 func (x *exchange) caller() *policy.Caller {
 	values := x.r.Header.Values("Authorization")
+	address := clientAddress(x.r, x.TrustedProxies)
+	// Others may sit behind the same address, in a mobile network thousands: whoever was recognised before is.
+	if wait, over := x.failed.over(address); over && (len(values) != 1 || !x.Callers.Recognise(x.act, values[0])) {
+		x.Metrics.Throttled()
+		x.Broker.Unauthenticated(selo.ReasonRateLimited)
+		x.fail(&broker.Refusal{RetryAfter: wait, Err: &selo.Error{Reason: selo.ReasonRateLimited, Field: "authorization",
+			Detail: "too many requests from this address were not authenticated"}})
+		return nil
+	}
 	var c *policy.Caller
 	var err error
-	if len(values) == 1 {
+	switch {
+	case len(values) == 1:
 		c, err = x.Callers.Authenticate(x.r.Context(), values[0])
-	} else {
-		err = &selo.Error{Reason: selo.ReasonCallerUnauthenticated, Field: "authorization", Detail: "send exactly one Authorization header: Bearer and a token"}
+	case len(values) == 0 && x.r.TLS != nil && len(x.r.TLS.VerifiedChains) > 0:
+		c, err = x.Callers.AuthenticateCertificate(x.r.Context(), x.r.TLS.VerifiedChains[0][0])
+	default:
+		err = &selo.Error{Reason: selo.ReasonCallerUnauthenticated, Field: "authorization", Detail: "send exactly one Authorization header: Bearer and a token or an API key"}
 	}
 	if err != nil {
+		if e := (*selo.Error)(nil); !errors.As(err, &e) || e.Err == nil { // not for a fault of ours
+			x.failed.failed(address)
+		}
 		x.Broker.Unauthenticated(firstReason(err))
 		x.fail(err)
 		return nil

@@ -67,11 +67,15 @@ type house struct {
 	provider *sandbox.Sandbox
 	cafURL   string // of provider
 	idps     map[string]*sandbox.IdentityProvider
+	lab      *lab
 	client   *http.Client
 }
 
 type settings struct {
-	limit    store.Limit
+	limits   []store.Limit            // nil: the default
+	products map[string][]store.Limit // of the bank
+	daily    map[string]int
+	trusted  []string // proxies
 	attempts int
 }
 
@@ -105,21 +109,11 @@ func newHouse(t *testing.T, s settings) *house {
 		must(os.WriteFile(file, call(h.idps[idp], "GET", "/idp/jwks.json", "", ""), 0o600))
 		return policy.App{Name: name, Issuer: issuer, Audience: aud, JWKSFile: file}
 	}
-	service := func(name, app string, mapped bool, scopes ...string) policy.Service {
-		hash, err := policy.HashAPIKey(apiKeys[name])
-		must(err)
-		return policy.Service{Name: name, App: app, KeySHA256: hash, Scopes: scopes, MapSubjects: mapped}
-	}
+	h.lab = newLab(t, h.clock.Now)
+	labCallers, labApp := h.lab.app()
 	callers, err := policy.New(ctx, policy.Config{
-		Apps: []policy.App{app("bank", audience, "bank"), app("shop", "shop-app", "shop"), app("neo", "neo-app", "neo"),
+		Apps: []policy.App{app("bank", audience, "bank"), app("shop", "shop-app", "shop"), app("neo", "neo-app", "neo"), labCallers,
 			{Name: "far", Issuer: "https://far.bank.test", Audience: "far-app", JWKSURL: "http://127.0.0.1:1/jwks.json"}},
-		Services: []policy.Service{
-			service("backend", "bank", false, policy.ScopeSessionsOpen, policy.ScopeSessionsRead),
-			service("opener", "bank", false, policy.ScopeSessionsOpen),
-			service("reader", "bank", false, policy.ScopeSessionsRead),
-			service("mapped", "bank", true, policy.ScopeSessionsOpen),
-			service("shop-backend", "shop", false, policy.ScopeSessionsOpen, policy.ScopeSessionsRead),
-		},
 		Now: h.clock.Now, Log: log,
 	})
 	must(err)
@@ -162,6 +156,26 @@ func newHouse(t *testing.T, s settings) *house {
 	h.store, err = store.Open(ctx, h.path)
 	must(err)
 	t.Cleanup(func() { _ = h.store.Close() })
+	for _, s := range []struct {
+		name, app string
+		mapped    bool
+		scopes    []string
+	}{
+		{"backend", "bank", false, []string{policy.ScopeSessionsOpen, policy.ScopeSessionsRead}},
+		{"opener", "bank", false, []string{policy.ScopeSessionsOpen}},
+		{"reader", "bank", false, []string{policy.ScopeSessionsRead}},
+		{"mapped", "bank", true, []string{policy.ScopeSessionsOpen}},
+		{"shop-backend", "shop", false, []string{policy.ScopeSessionsOpen, policy.ScopeSessionsRead}},
+		{"lab-backend", "lab", true, []string{policy.ScopeSessionsOpen}},
+	} {
+		h.grant(store.CredentialService, s.name, s.app, apiKeys[s.name], s.mapped, s.scopes...)
+	}
+	for _, name := range policy.Scopes(store.CredentialOperator) {
+		h.grant(store.CredentialOperator, name, "", apiKeys[name], false, name)
+	}
+	callers.UseStore(h.store)
+	trusted, err := api.ParseTrustedProxies(s.trusted)
+	must(err)
 
 	all := []string{liveness, faceAuth, smartAuth, documents}
 	purposes := map[string]broker.Purpose{"login": {Assurance: selo.AssurancePresence}, "new-device": {Assurance: selo.AssuranceMatch},
@@ -170,7 +184,8 @@ func newHouse(t *testing.T, s settings) *house {
 	b, err := broker.New(ctx, broker.Config{
 		Issuer: seloIss,
 		Apps: []broker.App{
-			{Name: "bank", Environment: selo.EnvironmentSandbox, Products: all, PolicyID: "policy-1", Purposes: purposes},
+			{Name: "bank", Environment: selo.EnvironmentSandbox, Products: all, PolicyID: "policy-1", Purposes: purposes, Limits: s.products},
+			labApp,
 			{Name: "neo", Environment: selo.EnvironmentSandbox, Products: []string{liveness, faceAuth, documents},
 				Exchanged: []string{liveness, faceAuth, documents}, Purposes: map[string]broker.Purpose{"login": purposes["login"], "new-device": {}, "documents": {Capture: true}}},
 			{Name: "shop", Environment: selo.EnvironmentProduction, Products: []string{liveness}, Purposes: map[string]broker.Purpose{"login": {Assurance: selo.AssurancePresence}}},
@@ -178,7 +193,7 @@ func newHouse(t *testing.T, s settings) *house {
 		Providers: map[selo.Environment]*provider.Client{selo.EnvironmentSandbox: client},
 		Webhooks:  []broker.Webhook{{Name: "console", Environment: selo.EnvironmentSandbox, Secret: hook}},
 		Keys:      ring, Peppers: peppers, ReceiptKey: receiptKey, Store: h.store,
-		MaxAttempts: s.attempts, Limit: s.limit, Log: log,
+		MaxAttempts: s.attempts, Limits: s.limits, Daily: s.daily, Log: log,
 		Now: func() time.Time {
 			if h.broken.Load() {
 				panic(panicMessage)
@@ -187,7 +202,7 @@ func newHouse(t *testing.T, s settings) *house {
 		},
 	})
 	must(err)
-	h.handler, err = api.New(api.Config{Broker: b, Callers: callers, ReceiptKeys: receiptKey.Public(), Log: log})
+	h.handler, err = api.New(api.Config{Broker: b, Callers: callers, ReceiptKeys: receiptKey.Public(), TrustedProxies: trusted, Now: h.clock.Now, Log: log})
 	must(err)
 	server := httptest.NewUnstartedServer(h.handler)
 	server.Config.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)

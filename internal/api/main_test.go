@@ -10,6 +10,7 @@ import (
 
 	"github.com/selo-id/selo"
 	"github.com/selo-id/selo/internal/policy"
+	"github.com/selo-id/selo/internal/store"
 	"github.com/selo-id/selo/internal/transcript"
 )
 
@@ -27,11 +28,16 @@ var (
 	documentSecret = plant(randomHex())
 	webhookSecret  = plant(randomHex())
 	cafToken       = plant(randomHex())
-	pepper         = plant(randomHex())
+
+	lookupSecret        = plant(randomHex())
+	introspectionSecret = plant(randomHex())
+
+	pepper = plant(randomHex())
 
 	// apiKeys are those of the services, by name.
 	apiKeys = map[string]string{
-		"backend": newAPIKey(), "opener": newAPIKey(), "reader": newAPIKey(), "mapped": newAPIKey(), "shop-backend": newAPIKey(),
+		"backend": newAPIKey(), "opener": newAPIKey(), "reader": newAPIKey(), "mapped": newAPIKey(), "shop-backend": newAPIKey(), "lab-backend": newAPIKey(),
+		"viewer": newOperatorKey(), "operator": newOperatorKey(), "admin": newOperatorKey(),
 	}
 	unknownAPIKey = newAPIKey()
 
@@ -59,13 +65,8 @@ func person(number string) selo.CPF {
 	return cpf
 }
 
-func newAPIKey() string {
-	key, err := policy.NewAPIKey()
-	if err != nil {
-		panic(err)
-	}
-	return transcript.Secret(key)
-}
+func newAPIKey() string      { return transcript.Secret(policy.NewAPIKey(store.CredentialService)) }
+func newOperatorKey() string { return transcript.Secret(policy.NewAPIKey(store.CredentialOperator)) }
 
 func newReceiptKey() *selo.ReceiptKey {
 	key, err := selo.GenerateReceiptKey()

@@ -301,6 +301,11 @@ var examples = map[string]example{
 	"POST /v1/sessions/{id}/response refusedWithoutResponse":          {"ana", 404, "session_unknown"},
 	"POST /v1/sessions/{id}/response refusedWithoutResponse, of ours": {"ana", 403, "signature_invalid"},
 	"POST /v1/webhooks/caf/{name} faceAuthentication":                 {"", 401, "caller_unauthenticated"},
+	"GET /v1/admin/credentials":                                       {"viewer", 200, ""},
+	"POST /v1/admin/credentials service":                              {"admin", 400, "request_invalid"}, // this house has no bank-app
+	"POST /v1/admin/credentials unknownScope":                         {"admin", 400, "request_invalid"},
+	"DELETE /v1/admin/credentials/{kind}/{id}":                        {"operator", 404, "credential_unknown"},
+	"GET /v1/admin/trail":                                             {"viewer", 400, "request_invalid"}, // without a query
 	"GET /.well-known/jwks.json":                                      {"", 200, ""},
 	"GET /healthz":                                                    {"", 200, ""},
 	"GET /readyz":                                                     {"", 200, ""},
@@ -314,7 +319,7 @@ func TestDocumentedRequests(t *testing.T) {
 	sent := map[string]bool{}
 	for _, operation := range d.operations() {
 		method, template, _ := strings.Cut(operation, " ")
-		path := strings.ReplaceAll(template, "{name}", "console") // as its example has it
+		path := strings.NewReplacer("{name}", "console", "{kind}", "service").Replace(template) // as their examples have it
 		if strings.Contains(path, "{id}") {
 			id, err := d.at("/components/parameters/session/example")
 			if err != nil {

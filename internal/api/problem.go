@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -49,7 +50,10 @@ var statuses = map[selo.Reason]struct {
 	selo.ReasonAssuranceTooLow:       {http.StatusForbidden, "The product proves too little for this purpose"},
 	selo.ReasonProductUnknown:        {http.StatusBadRequest, "No such product"},
 	selo.ReasonPurposeUnknown:        {http.StatusBadRequest, "No such purpose"},
-	selo.ReasonRateLimited:           {http.StatusTooManyRequests, "Too many sessions"},
+	selo.ReasonCPFUnavailable:        {http.StatusServiceUnavailable, "The CPF cannot be looked up now"},
+	selo.ReasonRuleDenied:            {http.StatusForbidden, "A rule does not allow it"},
+	selo.ReasonRateLimited:           {http.StatusTooManyRequests, "Too many requests"},
+	selo.ReasonCredentialUnknown:     {http.StatusNotFound, "No such credential"},
 	selo.ReasonKeyUnavailable:        {http.StatusServiceUnavailable, "No access key is available"},
 	selo.ReasonIdempotencyConflict:   {http.StatusUnprocessableEntity, "The Idempotency-Key was used for another request"},
 	selo.ReasonProviderUnavailable:   {http.StatusBadGateway, "The provider is not available"},
@@ -111,7 +115,10 @@ func (x *exchange) fail(err error) {
 			p.Status, p.Title = http.StatusConflict, "The request is being answered"
 		}
 		if r.RetryAfter > 0 {
-			x.w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(r.RetryAfter.Seconds()))))
+			x.w.Header().Set("Retry-After", seconds(r.RetryAfter))
+		}
+		if r.Limit != nil {
+			x.rateLimit(*r.Limit, 0, r.RetryAfter)
 		}
 	}
 	switch p.Status {
@@ -128,6 +135,21 @@ func (x *exchange) fail(err error) {
 	}
 	x.problem(p)
 }
+
+// rateLimit writes the fields of the IETF draft "RateLimit header fields for HTTP". The quota of a limit that others
+// use up together with the caller is not told.
+func (x *exchange) rateLimit(l broker.Limit, remaining int, reset time.Duration) {
+	x.w.Header().Add("RateLimit", fmt.Sprintf("%q;r=%d;t=%s", l.By, remaining, seconds(reset)))
+	switch l.By {
+	case broker.LimitSubject, broker.LimitCPF:
+		x.w.Header().Add("RateLimit-Policy", fmt.Sprintf("%q;q=%d;w=%s", l.By, l.Sessions, seconds(l.Window)))
+	case broker.LimitOpen:
+		x.w.Header().Add("RateLimit-Policy", fmt.Sprintf("%q;q=%d", l.By, l.Sessions))
+	}
+}
+
+// seconds rounds up: whoever comes back a moment too early is refused once more.
+func seconds(d time.Duration) string { return strconv.Itoa(int(math.Ceil(d.Seconds()))) }
 
 // detail says for a person what was wrong, and leaves out causes, which are internal.
 func detail(e *selo.Error) string {

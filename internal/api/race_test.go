@@ -90,7 +90,7 @@ func TestOneResponseManyTimesAtOnce(t *testing.T) {
 	})
 	t.Run("as many sessions", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, settings{limit: store.Limit{Sessions: 1000, Window: time.Hour}})
+		h := newHouse(t, settings{limits: []store.Limit{{By: store.LimitSubject, Sessions: 1000, Window: time.Hour}}})
 		var ids []string
 		var mobile string
 		for i := range crowd {

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/broker"
+	"github.com/selo-id/selo/internal/policy"
 	"github.com/selo-id/selo/internal/sandbox"
 	"github.com/selo-id/selo/internal/store"
 )
@@ -222,7 +224,16 @@ func (p *player) ready() *house {
 
 // do does what a scenario needs from outside the API:
 //
-//	limit N DURATION               at most N sessions of a subject in that time; before the first request
+//	limit N DURATION [BY]          at most N sessions of a subject in that time, or by what else is said; before the first request
+//	trust NETWORK                  a proxy in front; likewise
+//	jwt NAME ALG KID WHO CHANGES   keeps a bearer token of the lab for ana, bruno or nobody; CHANGES is a JSON object, null takes a
+//	                               claim away. ALG may be none, and HS256 is under the public key
+//	lab down|up                    the lab cannot be reached, or can; its keys and its backend
+//	lab fetches|lookups|asked N    how often it was asked for keys, a CPF, or what a token is
+//	lab publish KID…               the kids under which its RSA key is published
+//	lab backend|introspect TEXT    what these answer from now on
+//	revoke NAME                    revokes an API key
+//	flood N HEADER VALUE           sends so many requests without a good credential
 //	attempts N                     refused responses until a session is denied; likewise
 //	clock DURATION                 lets time pass
 //	store close                    loses the database
@@ -240,7 +251,33 @@ func (p *player) do(words []string) {
 	p.t.Helper()
 	switch words[0] {
 	case "limit":
-		p.settings.limit = store.Limit{Sessions: p.number(words[1]), Window: p.duration(words[2])}
+		p.limit(words[1:])
+	case "trust":
+		p.settings.trusted = words[1:]
+	case "jwt":
+		cpf := map[string]selo.CPF{"ana": anaCPF, "bruno": brunoCPF}[words[4]]
+		lab := p.ready().lab
+		p.kept[words[1]] = lab.jwt(words[2], words[3], lab.user(words[4], cpf, p.house.clock.Now().Unix(), strings.Join(words[5:], " ")))
+	case "lab":
+		p.lab(words[1:])
+	case "revoke":
+		_, id, err := policy.HashAPIKey(apiKeys[words[1]])
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if _, err := p.ready().store.RevokeCredential(p.t.Context(), store.CredentialService, id, p.house.clock.Now(), store.Audit{}); err != nil {
+			p.t.Fatal(err)
+		}
+	case "flood":
+		header := http.Header{"Authorization": {"Bearer a.b.c"}}
+		for range p.number(words[1]) {
+			if len(words) > 2 {
+				header.Set(words[2], strings.Join(words[3:], " "))
+			}
+			if a := p.ready().send("POST", "/v1/sessions", "", "", header); a.status != http.StatusUnauthorized {
+				p.t.Fatalf("%s: %d %s", p.at, a.status, a.body)
+			}
+		}
 	case "attempts":
 		p.settings.attempts = p.number(words[1])
 	case "clock":
@@ -322,6 +359,60 @@ func (p *player) caf(method, path, token, name string, more []string) {
 		if text, ok := members[member].(string); ok {
 			p.kept[name] = text
 		}
+	}
+}
+
+func (p *player) limit(words []string) {
+	l := store.Limit{By: store.LimitSubject, Sessions: p.number(words[0]), Window: p.duration(words[1])}
+	if len(words) > 2 {
+		l.By = store.LimitBy(words[2])
+	}
+	switch l.By {
+	case store.LimitDaily:
+		p.settings.daily = map[string]int{"caf/face-liveness": l.Sessions}
+		return
+	case store.LimitProduct:
+		p.settings.products = map[string][]store.Limit{"caf/face-liveness": {l}}
+		return
+	case store.LimitSubject:
+		p.settings.limits = append(p.settings.limits, l)
+		return
+	}
+	if p.settings.limits == nil {
+		p.settings.limits = broker.DefaultLimits()
+	}
+	p.settings.limits = append(p.settings.limits, l)
+}
+
+// lab changes the lab, or compares what was asked of it.
+func (p *player) lab(words []string) {
+	p.t.Helper()
+	l := p.ready().lab
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	text := strings.Join(words[1:], " ")
+	counted := func(n int) {
+		if strconv.Itoa(n) != text {
+			p.t.Errorf("%s: %d, want %s", p.at, n, text)
+		}
+	}
+	switch words[0] {
+	case "down", "up":
+		l.down = words[0] == "down"
+	case "fetches":
+		counted(l.fetches)
+	case "lookups":
+		counted(l.lookedUp)
+	case "asked":
+		counted(l.asked)
+	case "publish":
+		l.kids = words[1:]
+	case "backend":
+		l.lookups = text
+	case "introspect":
+		l.opaque = strings.ReplaceAll(text, "LAB", l.url)
+	default:
+		p.t.Fatalf("%s: the lab cannot %q", p.at, words[0])
 	}
 }
 

@@ -30,6 +30,7 @@ type openedBody struct {
 	Tokens    map[string]string `json:"tokens"`
 	ExpiresAt time.Time         `json:"expires_at"`
 	RespondBy time.Time         `json:"respond_by"`
+	SignUp    bool              `json:"sign_up,omitzero"`
 }
 
 func (s *server) openSession(x *exchange) {
@@ -76,7 +77,10 @@ func (s *server) openSession(x *exchange) {
 	}
 	x.log = append(x.log, slog.String("session", opened.SessionID), slog.String("product", opened.Product), slog.String("purpose", opened.Purpose))
 	x.w.Header().Set("Location", "/v1/sessions/"+opened.SessionID)
-	x.json(http.StatusCreated, openedBody{opened.SessionID, opened.Product, opened.Purpose, opened.PolicyID, opened.Tokens, opened.ExpiresAt.UTC(), opened.RespondBy.UTC()})
+	for _, u := range opened.Usage {
+		x.rateLimit(u.Limit, u.Limit.Sessions-u.Used, u.Reset)
+	}
+	x.json(http.StatusCreated, openedBody{opened.SessionID, opened.Product, opened.Purpose, opened.PolicyID, opened.Tokens, opened.ExpiresAt.UTC(), opened.RespondBy.UTC(), opened.SignUp})
 }
 
 // respondBody is what an app brings back, in one of three forms and no mixture of them.
@@ -127,6 +131,7 @@ type sessionBody struct {
 	State            broker.State   `json:"state"`
 	ExpiresAt        time.Time      `json:"expires_at"`
 	RespondBy        time.Time      `json:"respond_by"`
+	SignUp           bool           `json:"sign_up,omitzero"`
 	AttemptsLeft     *int           `json:"attempts_left,omitzero"`
 	Reasons          []selo.Reason  `json:"reasons,omitempty"`
 	Assurance        selo.Assurance `json:"assurance,omitzero"`
@@ -137,7 +142,7 @@ type sessionBody struct {
 func sessionAnswer(n *broker.Session) sessionBody {
 	body := sessionBody{
 		SessionID: n.ID, Product: n.Product, Purpose: n.Purpose, State: n.State,
-		ExpiresAt: n.ExpiresAt.UTC(), RespondBy: n.RespondBy.UTC(),
+		ExpiresAt: n.ExpiresAt.UTC(), RespondBy: n.RespondBy.UTC(), SignUp: n.SignUp,
 		Reasons: n.Reasons, Assurance: n.Assurance, Receipt: n.Receipt,
 	}
 	if n.State == broker.StateOpen {

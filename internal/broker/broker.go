@@ -19,6 +19,7 @@ import (
 
 	"github.com/selo-id/selo"
 	"github.com/selo-id/selo/internal/keyring"
+	"github.com/selo-id/selo/internal/metrics"
 	"github.com/selo-id/selo/internal/policy"
 	"github.com/selo-id/selo/internal/provider"
 	"github.com/selo-id/selo/internal/store"
@@ -34,14 +35,20 @@ const (
 // readyTimeout bounds what Ready waits for the store.
 const readyTimeout = 2 * time.Second
 
-// DefaultLimit is how many sessions a subject may open when the configuration does not say.
-var DefaultLimit = store.Limit{Sessions: 30, Window: time.Hour}
+// DefaultLimits hold when the configuration has none.
+func DefaultLimits() []store.Limit {
+	return []store.Limit{{By: store.LimitSubject, Sessions: 30, Window: time.Hour}}
+}
+
+// dailyWindow is that of a daily ceiling: any 24 hours, wherever a day begins.
+const dailyWindow = 24 * time.Hour
 
 // The acts of callers, as the audit trail names them.
 const (
 	ActOpen    = "open"
 	ActRespond = "respond"
 	ActRead    = "read"
+	ActAdmin   = "admin"
 	ActWebhook = "webhook" // of the provider
 )
 
@@ -53,6 +60,9 @@ type App struct {
 	Exchanged   []string // of Products: those whose SDK is started by a session token that the provider makes
 	PolicyID    string   // provider policy of products that run one, unless the purpose names its own
 	Purposes    map[string]Purpose
+	Limits      map[string][]store.Limit // by product, of this app; By is filled in here
+	Rules       *policy.Rules            // nil: there are none
+	CPFLookup   *policy.Lookup           // nil: nobody is asked
 }
 
 // Purpose is what an attempt may be for.
@@ -64,6 +74,10 @@ type Purpose struct {
 	// Capture is for products that prove nothing, such as document detection: their SDK is started, and nothing
 	// is ever granted.
 	Capture bool
+
+	// SignUp lets end users open sessions of whom no CPF is known yet, with products that are exchanged. Such a
+	// session is marked in its record and proves presence at most.
+	SignUp bool
 }
 
 // RecheckRule says when the provider is asked about an attempt.
@@ -96,13 +110,15 @@ type Config struct {
 	Providers  map[selo.Environment]*provider.Client // calls to the provider; what is not here is not called
 	Webhooks   []Webhook
 
-	TokenLifetime time.Duration // of mobile tokens; 0 is the product's default
-	RespondWithin time.Duration // from opening; until then a response may be posted
-	MaxAttempts   int           // refused responses until a session is denied
-	Limit         store.Limit   // per subject
+	TokenLifetime time.Duration  // of mobile tokens; 0 is the product's default
+	RespondWithin time.Duration  // from opening; until then a response may be posted
+	MaxAttempts   int            // refused responses until a session is denied
+	Limits        []store.Limit  // of all apps, other than LimitProduct and LimitDaily; nil is DefaultLimits
+	Daily         map[string]int // product to the most sessions in 24 hours, of all apps of an environment
 
-	Now func() time.Time // nil is time.Now
-	Log *slog.Logger     // nil discards
+	Now     func() time.Time // nil is time.Now
+	Log     *slog.Logger     // nil discards
+	Metrics *metrics.Metrics // nil counts nothing
 }
 
 // Broker opens sessions and decides responses. It is safe for concurrent use.
@@ -168,8 +184,8 @@ func (cfg Config) withDefaults() Config {
 	if cfg.MaxAttempts == 0 {
 		cfg.MaxAttempts = DefaultMaxAttempts
 	}
-	if cfg.Limit == (store.Limit{}) {
-		cfg.Limit = DefaultLimit
+	if cfg.Limits == nil {
+		cfg.Limits = DefaultLimits()
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -188,12 +204,24 @@ type Refusal struct {
 	State        State         // "" likewise
 	AttemptsLeft int           // while State is open
 	RetryAfter   time.Duration // for rate_limited
+	Limit        *store.Limit  // that was reached
 }
 
 func (r *Refusal) Error() string { return r.Err.Error() }
 
 // Unwrap gives the reasons to errors.Is and errors.As.
 func (r *Refusal) Unwrap() error { return r.Err }
+
+// firstReason is the reason of a refusal that counts, "" for nil.
+func firstReason(err error) selo.Reason {
+	if reasons := selo.ReasonsOf(err); len(reasons) > 0 {
+		return reasons[0]
+	}
+	if err != nil {
+		return "(other)"
+	}
+	return ""
+}
 
 func refusal(reason selo.Reason, field, detail string) *Refusal {
 	return &Refusal{Err: &selo.Error{Reason: reason, Field: field, Detail: detail}}
@@ -251,6 +279,7 @@ func (b *Broker) Refused(ctx context.Context, c *policy.Caller, act string, e *s
 
 // Unauthenticated counts a request that could not be attributed to any caller. Counts are written by Run.
 func (b *Broker) Unauthenticated(reason selo.Reason) {
+	b.cfg.Metrics.Refused(reason)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.unauthenticated[refusalCount{b.cfg.Now().Unix() / 60, reason}]++
@@ -305,7 +334,7 @@ func person(p *keyring.Pepper, s selo.Subject, cpf selo.CPF) store.Person {
 // themselves.
 func (b *Broker) audit(now time.Time, act string, c *policy.Caller, requestID string) store.Audit {
 	row := store.Audit{At: now, Act: act, CallerKind: string(c.Kind), Service: c.Name, App: c.App, RequestID: requestID}
-	if c.Kind != policy.KindService {
+	if c.Kind == policy.KindEndUser {
 		row.Person = person(b.cfg.Peppers.Current(), c.Subject, c.CPF)
 	}
 	return row

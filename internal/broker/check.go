@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/store"
 )
 
 // Check reports every contradiction of a configuration at once, without a store; but the names of apps, which
@@ -35,9 +36,7 @@ func Check(cfg Config) error {
 	if cfg.MaxAttempts < 1 || cfg.MaxAttempts > 100 {
 		bad("max_attempts: must be between 1 and 100")
 	}
-	if cfg.Limit.Sessions < 1 || cfg.Limit.Window < time.Second {
-		bad("limit: needs at least one session and a window of at least 1s")
-	}
+	errs = append(errs, cfg.checkLimits()...)
 	if len(cfg.Apps) == 0 {
 		bad("apps: at least one is required")
 	}
@@ -74,6 +73,16 @@ func (cfg Config) checkApp(app App) (errs []error) {
 		profiles = append(profiles, p)
 		for _, fault := range cfg.checkProduct(app, p) {
 			bad("%s", fault)
+		}
+	}
+	for _, product := range slices.Sorted(maps.Keys(app.Limits)) {
+		if !slices.Contains(app.Products, product) {
+			bad("limits: %s is not one of the app's products", product)
+		}
+		for i, l := range app.Limits[product] {
+			if fault := checkLimit(l); fault != "" {
+				bad("limits.%s[%d]: %s", product, i, fault)
+			}
 		}
 	}
 	for i, name := range app.Exchanged {
@@ -134,14 +143,22 @@ func (cfg Config) checkPurpose(app App, asked Purpose, profiles []*selo.Profile)
 		bad("recheck: must be when-needed, always or never")
 		return faults
 	}
+	if asked.SignUp && !slices.ContainsFunc(profiles, func(profile *selo.Profile) bool {
+		return slices.Contains(app.Exchanged, profile.Product) && profile.Assurance <= selo.AssurancePresence && provesNothing(profile) == p.Capture
+	}) {
+		bad("sign_up: needs an exchanged product that proves no more than presence, such as caf/face-liveness: a token of ours is for one CPF")
+	}
 	if p.Capture {
-		if asked != (Purpose{Capture: true}) {
+		if asked != (Purpose{Capture: true, SignUp: asked.SignUp}) {
 			bad("capture: grants nothing, so assurance, recheck and policy_id say nothing beside it")
 		}
 		if !slices.ContainsFunc(profiles, provesNothing) {
 			bad("capture: no product of the app is one that proves nothing, such as caf/document-detection")
 		}
 		return faults
+	}
+	if asked.SignUp && p.Assurance != selo.AssurancePresence {
+		bad("sign_up: proves presence at most, so assurance must be presence")
 	}
 	reach, policies := selo.AssuranceUnset, false
 	for _, profile := range profiles {
@@ -176,6 +193,50 @@ func (cfg Config) reach(app App, p Purpose, profile *selo.Profile) selo.Assuranc
 		return max(profile.Assurance, profile.Recheck)
 	}
 	return profile.Assurance
+}
+
+func (cfg Config) checkLimits() (errs []error) {
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	bySubject := false
+	for _, l := range cfg.Limits {
+		fault := checkLimit(l)
+		switch l.By {
+		case store.LimitSubject:
+			bySubject = true
+		case store.LimitOpen:
+			if fault = ""; l.Sessions < 1 {
+				fault = "must be at least 1"
+			}
+		case store.LimitCPF, store.LimitService:
+		default:
+			fault = "is not a limit of all apps"
+		}
+		if fault != "" {
+			bad("limits.%s: %s", l.By, fault)
+		}
+	}
+	if !bySubject {
+		bad("limits.subject: at least one is required, such as 30/1h")
+	}
+	for _, product := range slices.Sorted(maps.Keys(cfg.Daily)) {
+		if _, err := selo.LookupProfile(product); err != nil {
+			bad("limits.daily: %v", err)
+		}
+		if cfg.Daily[product] < 1 {
+			bad("limits.daily.%s: must be at least 1", product)
+		}
+	}
+	return errs
+}
+
+// maxWindow bounds the windows of limits: by then, whoever counted would better look at the audit trail.
+const maxWindow = 31 * 24 * time.Hour
+
+func checkLimit(l store.Limit) string {
+	if l.Sessions < 1 || l.Sessions > 1e9 || l.Window < time.Second || l.Window > maxWindow {
+		return fmt.Sprintf("must be at least 1 session in 1s to %v, such as 5/1h", maxWindow)
+	}
+	return ""
 }
 
 func provesNothing(p *selo.Profile) bool { return len(p.Shapes) == 0 }

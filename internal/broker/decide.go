@@ -34,6 +34,7 @@ type Session struct {
 	Assurance    selo.Assurance // that a grant proved
 	Receipt      string         // of a grant; the same bytes every time
 	ReceiptUntil time.Time
+	SignUp       bool // no CPF was known when it was opened
 }
 
 // Answer is what the app brings back from the SDK.
@@ -49,11 +50,26 @@ type Answer struct {
 // Decide verifies a signed response against the caller's session. It returns the granted session with its
 // receipt, or an error: a nil error is the only grant. Whatever it decides is on disk before it returns.
 func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID string, answer Answer, requestID string) (*Session, error) {
-	now := b.cfg.Now().Truncate(time.Microsecond)
+	start := b.cfg.Now()
+	now := start.Truncate(time.Microsecond)
 	n, row, r := b.find(ctx, c, b.audit(now, ActRespond, c, requestID), sessionID, false)
 	if r != nil {
+		b.cfg.Metrics.Act(ActRespond, "(unknown)", "(unknown)", "refused", firstReason(r), b.cfg.Now().Sub(start))
 		return nil, r
 	}
+	decided, err := b.decide(ctx, n, row, answer, requestID, now)
+	outcome, refused := "granted", (*Refusal)(nil)
+	if err != nil {
+		outcome = "refused"
+		if errors.As(err, &refused) && refused.State == store.StateDenied && !errors.Is(err, selo.ReasonSessionNotOpen) {
+			outcome = "denied"
+		}
+	}
+	b.cfg.Metrics.Act(ActRespond, n.Product, n.Purpose, outcome, firstReason(err), b.cfg.Now().Sub(start))
+	return decided, err
+}
+
+func (b *Broker) decide(ctx context.Context, n *store.Session, row store.Audit, answer Answer, requestID string, now time.Time) (*Session, error) {
 	act := store.DecideAct{SessionID: n.ID, At: now, Outcome: store.StateOpen, Audit: row}
 	var found *selo.Error
 	var receipt string
@@ -65,10 +81,13 @@ func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID string,
 				b.asking.Delete(n.ID)
 			}
 		}()
-		response, ids, err := b.verify(ctx, n, answer, now, &asked)
+		response, ids, named, err := b.verify(ctx, n, answer, now, &asked)
 		if asked { // which takes time
 			now = b.cfg.Now().Truncate(time.Microsecond)
 			act.At, act.Audit.At, act.Audit.Note = now, now, "the provider was asked about the attempt"
+		}
+		if n.SignUp {
+			act.Audit.Person.CPF = named // whom the response was about: the session itself knows nobody
 		}
 		switch {
 		case err == nil:
@@ -114,8 +133,10 @@ func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID string,
 // verify runs the library's verification with the session's own record. It sets asked before it asks the provider,
 // and then the caller ends that. The ids it returns are not used up yet: the store does that in the transaction of
 // the decision.
-func (b *Broker) verify(ctx context.Context, n *store.Session, answer Answer, now time.Time, asked *bool) (*selo.Response, []selo.UsedID, error) {
-	none := func(err error) (*selo.Response, []selo.UsedID, error) { return nil, nil, err }
+//
+// named is the pseudonym of the CPF that the response is about, if it came to that.
+func (b *Broker) verify(ctx context.Context, n *store.Session, answer Answer, now time.Time, asked *bool) (_ *selo.Response, _ []selo.UsedID, named []byte, _ error) {
+	none := func(err error) (*selo.Response, []selo.UsedID, []byte, error) { return nil, nil, nil, err }
 	profile, err := selo.LookupProfile(n.Product)
 	if err != nil {
 		return none(err)
@@ -135,6 +156,9 @@ func (b *Broker) verify(ctx context.Context, n *store.Session, answer Answer, no
 	if profile.HasPolicy() && purpose.PolicyID != n.PolicyID {
 		return none(&selo.Error{Reason: selo.ReasonRuleDenied, Field: "policy_id", Detail: "is another one now than the session was opened with"})
 	}
+	if n.SignUp && (!purpose.SignUp || profile.Assurance > selo.AssurancePresence) {
+		return none(&selo.Error{Reason: selo.ReasonRuleDenied, Field: "purpose", Detail: "is no longer for sign-up, and no CPF is known of this session"})
+	}
 	if answer.Unsigned {
 		return none(unsigned(answer))
 	}
@@ -148,9 +172,19 @@ func (b *Broker) verify(ctx context.Context, n *store.Session, answer Answer, no
 	}
 	var seen toBeUsed
 	want := selo.Expectation{
-		Profile:   profile,
-		Key:       key,
-		SameCPF:   func(cpf selo.CPF) bool { return hmac.Equal(pepper.CPF(cpf), n.Person.CPF) },
+		Profile: profile,
+		Key:     key,
+		SameCPF: func(cpf selo.CPF) bool {
+			is := pepper.CPF(cpf)
+			if !n.SignUp {
+				return hmac.Equal(is, n.Person.CPF)
+			}
+			// Anybody, but the response and the provider's record must mean the same.
+			if named == nil {
+				named = is
+			}
+			return hmac.Equal(is, named)
+		},
 		Once:      &seen,
 		Opened:    n.OpenedAt,
 		Now:       now,
@@ -171,9 +205,12 @@ func (b *Broker) verify(ctx context.Context, n *store.Session, answer Answer, no
 	want.RecheckAlways = purpose.Recheck == RecheckAlways // and where nobody can be asked, nothing is granted
 	response, err := selo.Verify(ctx, answer.SignedResponse, want)
 	if err != nil {
-		return nil, seen.ids, err
+		return nil, seen.ids, named, err
 	}
-	return response, seen.ids, nil
+	if n.SignUp && response.Assurance > selo.AssurancePresence {
+		return none(fmt.Errorf("a sign-up session of %s proved %v", n.Product, response.Assurance))
+	}
+	return response, seen.ids, named, nil
 }
 
 // unsigned refuses an answer that carries no signed response. Anybody could have written it, so it is an attempt and
@@ -250,6 +287,9 @@ func (b *Broker) Session(ctx context.Context, c *policy.Caller, sessionID, reque
 // find returns a session that the caller may know of, and the audit row completed with it. Whether it does
 // not exist or is somebody else's makes no difference to the caller.
 func (b *Broker) find(ctx context.Context, c *policy.Caller, row store.Audit, id string, readAll bool) (*store.Session, store.Audit, *Refusal) {
+	if c.Kind != policy.KindEndUser && c.Kind != policy.KindService {
+		return nil, row, b.refuse(ctx, row, notForOperators())
+	}
 	n, err := b.cfg.Store.Session(ctx, id, row.At)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -351,7 +391,7 @@ func view(n *store.Session, receipt string) *Session {
 	s := &Session{
 		ID: n.ID, Product: n.Product, Purpose: n.Purpose, State: n.State,
 		ExpiresAt: n.TokenExpiresAt, RespondBy: n.RespondBy, AttemptsLeft: attemptsLeft(n),
-		Reasons: n.Reasons, Assurance: n.Proved,
+		Reasons: n.Reasons, Assurance: n.Proved, SignUp: n.SignUp,
 	}
 	if receipt != "" {
 		s.Receipt, s.ReceiptUntil = receipt, receiptUntil(n)

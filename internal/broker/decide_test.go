@@ -161,7 +161,7 @@ func changed(claim string, value any) func(*house, *broker.Opened) string {
 
 func TestDecideRefuses(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, func(cfg *broker.Config) { cfg.Limit = store.Limit{Sessions: 1000, Window: time.Hour} })
+	h := newHouse(t, func(cfg *broker.Config) { cfg.Limits = perSubject(1000, time.Hour) })
 	for _, name := range slices.Sorted(maps.Keys(refusals)) {
 		tc := refusals[name]
 		t.Run(name, func(t *testing.T) {

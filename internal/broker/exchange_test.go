@@ -67,7 +67,7 @@ func TestExchangeFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h, c := cafHouse(t, exchanged(liveness), func(cfg *broker.Config) { cfg.Limit = store.Limit{Sessions: 2, Window: time.Hour} })
+			h, c := cafHouse(t, exchanged(liveness), func(cfg *broker.Config) { cfg.Limits = perSubject(2, time.Hour) })
 			c.say(exchangePath, answerOf(h.sessionToken()))
 			before := h.opened(ana(), liveness, "login")
 			c.say(exchangePath, answer)
@@ -92,7 +92,7 @@ func TestExchangeFails(t *testing.T) {
 // While the provider is slow the limit holds: what is being opened counts.
 func TestExchangeHoldsTheLimit(t *testing.T) {
 	t.Parallel()
-	h, c := cafHouse(t, exchanged(liveness), func(cfg *broker.Config) { cfg.Limit = store.Limit{Sessions: 3, Window: time.Hour} })
+	h, c := cafHouse(t, exchanged(liveness), func(cfg *broker.Config) { cfg.Limits = perSubject(3, time.Hour) })
 	c.say(exchangePath, answerOf(h.sessionToken()))
 	go1 := make(chan struct{})
 	c.before = func() { <-go1 }
@@ -176,7 +176,7 @@ func TestRepeats(t *testing.T) {
 	for _, product := range []string{liveness, smartAuth, faceAuth} {
 		t.Run(product, func(t *testing.T) {
 			t.Parallel()
-			h, c := cafHouse(t, exchanged(faceAuth), func(cfg *broker.Config) { cfg.Limit = store.Limit{Sessions: 2, Window: time.Hour} })
+			h, c := cafHouse(t, exchanged(faceAuth), func(cfg *broker.Config) { cfg.Limits = perSubject(2, time.Hour) })
 			c.say(exchangePath, answerOf(h.sessionToken()))
 			ask := func(key string) (*broker.Opened, error) {
 				return h.OpenSession(t.Context(), ana(), broker.OpenRequest{Product: product, Purpose: "transfer", IdempotencyKey: key, RequestID: thisTest})

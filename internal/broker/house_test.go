@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"maps"
 	"path/filepath"
@@ -443,4 +444,13 @@ func keyOf(product string) string {
 		return "sbx-faceauth"
 	}
 	return "sbx-liveness"
+}
+
+func perSubject(sessions int, window time.Duration) []store.Limit {
+	return []store.Limit{{By: store.LimitSubject, Sessions: sessions, Window: window}}
+}
+
+// warnLog writes what is worth a warning to w, and everything to the transcript.
+func warnLog(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(io.MultiWriter(w, transcript.Log()), &slog.HandlerOptions{Level: slog.LevelWarn}))
 }

@@ -172,16 +172,30 @@ func TestNewRefuses(t *testing.T) {
 		"a purpose without an assurance": func(c *broker.Config) {
 			c.Apps[2].Purposes = map[string]broker.Purpose{"x": {Assurance: selo.AssuranceUnset}}
 		},
-		"no time to respond":              func(c *broker.Config) { c.RespondWithin = time.Second },
-		"more than an hour to respond":    func(c *broker.Config) { c.RespondWithin = 2 * time.Hour },
-		"tokens outlive the session":      func(c *broker.Config) { c.TokenLifetime = 11 * time.Minute },
-		"tokens outlive their ceiling":    func(c *broker.Config) { c.RespondWithin, c.TokenLifetime = time.Hour, 31*time.Minute },
-		"half a second":                   func(c *broker.Config) { c.TokenLifetime = time.Second / 2 },
-		"negative lifetime":               func(c *broker.Config) { c.TokenLifetime = -1 },
-		"endless attempts":                func(c *broker.Config) { c.MaxAttempts = 101 },
-		"negative attempts":               func(c *broker.Config) { c.MaxAttempts = -1 },
-		"a limit of nothing in an hour":   func(c *broker.Config) { c.Limit = store.Limit{Window: time.Hour} },
-		"a limit of something in no time": func(c *broker.Config) { c.Limit = store.Limit{Sessions: 1} },
+		"no time to respond":            func(c *broker.Config) { c.RespondWithin = time.Second },
+		"more than an hour to respond":  func(c *broker.Config) { c.RespondWithin = 2 * time.Hour },
+		"tokens outlive the session":    func(c *broker.Config) { c.TokenLifetime = 11 * time.Minute },
+		"tokens outlive their ceiling":  func(c *broker.Config) { c.RespondWithin, c.TokenLifetime = time.Hour, 31*time.Minute },
+		"half a second":                 func(c *broker.Config) { c.TokenLifetime = time.Second / 2 },
+		"negative lifetime":             func(c *broker.Config) { c.TokenLifetime = -1 },
+		"endless attempts":              func(c *broker.Config) { c.MaxAttempts = 101 },
+		"negative attempts":             func(c *broker.Config) { c.MaxAttempts = -1 },
+		"a limit of nothing in an hour": func(c *broker.Config) { c.Limits = perSubject(0, time.Hour) },
+		"a limit of nobody":             func(c *broker.Config) { c.Limits = []store.Limit{{By: store.LimitCPF, Sessions: 1, Window: time.Hour}} },
+		"a limit of a product for all": func(c *broker.Config) {
+			c.Limits = append(perSubject(1, time.Hour), store.Limit{By: store.LimitProduct, Sessions: 1, Window: time.Hour})
+		},
+		"no open session":            func(c *broker.Config) { c.Limits = append(perSubject(1, time.Hour), store.Limit{By: store.LimitOpen}) },
+		"a daily ceiling of none":    func(c *broker.Config) { c.Daily = map[string]int{liveness: 0} },
+		"a daily ceiling of nothing": func(c *broker.Config) { c.Daily = map[string]int{"caf/palm": 1} },
+		"a limit of another product": func(c *broker.Config) {
+			c.Apps[2].Limits = map[string][]store.Limit{"caf/palm": perSubject(1, time.Hour)}
+		},
+		"sign-up without exchange": func(c *broker.Config) {
+			c.Apps[2].Purposes = map[string]broker.Purpose{"x": {Assurance: selo.AssurancePresence, SignUp: true}}
+		},
+		"sign-up that proves a match":     func(c *broker.Config) { c.Apps[2].Purposes = map[string]broker.Purpose{"x": {SignUp: true}} },
+		"a limit of something in no time": func(c *broker.Config) { c.Limits = perSubject(1, 0) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := h.cfg

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/selo-id/selo"
 	"github.com/selo-id/selo/internal/policy"
@@ -41,6 +40,8 @@ type Opened struct {
 	Tokens    map[string]string // by role
 	ExpiresAt time.Time         // of the tokens
 	RespondBy time.Time         // after this no response is taken
+	SignUp    bool              // no CPF is known
+	Usage     []store.Usage     // of the subject's own limits; empty for a repeated request
 }
 
 // repeatFor is how long a request may be sent again under its key.
@@ -57,20 +58,40 @@ type plan struct {
 // OpenSession checks that the caller may have a token for this product and purpose, makes it for the
 // caller's own subject and CPF, and returns it once the session is on disk.
 func (b *Broker) OpenSession(ctx context.Context, c *policy.Caller, req OpenRequest) (*Opened, error) {
+	start := b.cfg.Now()
+	opened, err := b.openSession(ctx, c, req, start)
+	product, purpose := b.known(c.App, req)
+	outcome := "opened"
+	if err != nil {
+		outcome = "refused"
+	}
+	b.cfg.Metrics.Act(ActOpen, product, purpose, outcome, firstReason(err), b.cfg.Now().Sub(start))
+	return opened, err
+}
+
+func (b *Broker) openSession(ctx context.Context, c *policy.Caller, req OpenRequest, start time.Time) (*Opened, error) {
 	// Microseconds are what the store keeps: the session is decided by the very times it was opened with.
-	now := b.cfg.Now().Truncate(time.Microsecond)
+	now := start.Truncate(time.Microsecond)
 	row := b.audit(now, ActOpen, c, req.RequestID)
 	row.Product, row.Purpose = b.known(c.App, req)
 	pepper := b.cfg.Peppers.Current()
 
-	subject, cpf, r := b.identify(c, req)
-	if subject != (selo.Subject{}) {
-		row.Person = person(pepper, subject, cpf)
+	whom, r := identify(c, req)
+	if whom.subject != (selo.Subject{}) {
+		row.Person = person(pepper, whom.subject, whom.cpf)
 	}
 	if r != nil {
 		return nil, b.refuse(ctx, row, r)
 	}
 	plan, r := b.allow(c, req)
+	if r != nil {
+		return nil, b.refuse(ctx, row, r)
+	}
+	if r := b.settleCPF(ctx, c, plan, &whom); r != nil {
+		return nil, b.refuse(ctx, row, r)
+	}
+	row.Person = person(pepper, whom.subject, whom.cpf)
+	row.Note, r = b.rule(c, req, plan, whom, now)
 	if r != nil {
 		return nil, b.refuse(ctx, row, r)
 	}
@@ -80,13 +101,16 @@ func (b *Broker) OpenSession(ctx context.Context, c *policy.Caller, req OpenRequ
 		Product:     req.Product,
 		Purpose:     req.Purpose,
 		Environment: b.apps[c.App].Environment,
-		Service:     c.Name,
 		Person:      row.Person,
+		SignUp:      whom.signUp,
 		Assurance:   plan.purpose.Assurance,
 		Keys:        make(map[string]string),
 		OpenedAt:    now,
 		RespondBy:   now.Add(b.cfg.RespondWithin).Truncate(time.Second),
 		MaxAttempts: b.cfg.MaxAttempts,
+	}
+	if c.Kind == policy.KindService {
+		n.Service = c.Name
 	}
 	if plan.profile.HasPolicy() {
 		n.PolicyID = plan.purpose.PolicyID
@@ -94,31 +118,71 @@ func (b *Broker) OpenSession(ctx context.Context, c *policy.Caller, req OpenRequ
 	for role, key := range plan.keys {
 		n.Keys[role] = key.ClientID
 	}
-	n.SubjectSealed = pepper.SealSubject(n.ID, subject.ID)
-	act := store.OpenAct{Session: n, Limit: b.cfg.Limit, Audit: row}
+	n.SubjectSealed = pepper.SealSubject(n.ID, whom.subject.ID)
+	act := store.OpenAct{Session: n, Limits: b.limits(n), Subjects: b.subjects(whom), CPFs: b.cpfs(whom), Audit: row}
 	for _, p := range b.cfg.Peppers.All() {
-		act.Subjects = append(act.Subjects, p.Subject(subject))
 		if req.IdempotencyKey != "" {
 			// The current pepper's is the last, and the one that is recorded.
 			act.Repeats = slices.Insert(act.Repeats, 0, store.Repeat{
 				ID:      p.Request("key", c.App, string(c.Kind), c.Name, c.Subject.Issuer, c.Subject.ID, req.IdempotencyKey),
-				Request: p.Request("open", req.Product, req.Purpose, subject.Issuer, subject.ID, cpf.Digits()),
+				Request: p.Request("open", req.Product, req.Purpose, whom.subject.Issuer, whom.subject.ID, whom.cpf.Digits()),
 			})
 			act.RepeatUntil = now.Add(repeatFor)
 		}
 	}
 	if plan.exchanged {
-		return b.openExchanged(ctx, plan, act, cpf)
+		return b.openExchanged(ctx, plan, act, whom.cpf)
 	}
-	tokens, expires, err := b.mint(plan, cpf, now)
+	tokens, expires, err := b.mint(plan, whom.cpf, now)
 	if err != nil {
 		return nil, b.refuse(ctx, row, asRefusal(err))
 	}
 	act.Session.TokenExpiresAt = expires
-	if err := b.cfg.Store.Open(ctx, act); err != nil {
-		return b.notOpened(err, plan, cpf)
+	used, err := b.cfg.Store.Open(ctx, act)
+	if err != nil {
+		return b.notOpened(err, plan, whom.cpf)
 	}
-	return opened(&act.Session, tokens), nil
+	return b.opened(ctx, &act.Session, tokens, used), nil
+}
+
+// rule asks the app's rules, and returns what they said for the audit trail.
+func (b *Broker) rule(c *policy.Caller, req OpenRequest, plan *plan, whom who, now time.Time) (note string, _ *Refusal) {
+	facts := policy.Facts{
+		Product: req.Product, Purpose: req.Purpose, Assurance: plan.purpose.Assurance.String(),
+		Kind: c.Kind, Scopes: c.Scopes, Claims: c.Claims, CPFKnown: !whom.cpf.IsZero(), Now: now,
+	}
+	if c.Kind == policy.KindService {
+		facts.Service = c.Name
+	}
+	verdict := b.apps[c.App].Rules.Judge(facts)
+	for _, o := range verdict.Outcomes {
+		b.cfg.Metrics.RuleOutcome(c.App, o.Rule, o.Result, o.Observe)
+	}
+	notes := []string{}
+	if whom.signUp {
+		notes = append(notes, "sign-up: no CPF is known")
+	}
+	if len(verdict.Outcomes) > 0 {
+		notes = append(notes, verdict.String())
+	}
+	note = strings.Join(notes, "; ")
+	if !verdict.Allowed {
+		return note, refusal(selo.ReasonRuleDenied, "rule", verdict.By+" does not allow it")
+	}
+	return note, nil
+}
+
+// limits are those that hold for a session. Which of them apply to it the store knows.
+func (b *Broker) limits(n store.Session) []store.Limit {
+	all := slices.Clone(b.cfg.Limits)
+	for _, l := range b.apps[n.App].Limits[n.Product] {
+		l.By = store.LimitProduct
+		all = append(all, l)
+	}
+	if most, there := b.cfg.Daily[n.Product]; there {
+		all = append(all, store.Limit{By: store.LimitDaily, Sessions: most, Window: dailyWindow})
+	}
+	return all
 }
 
 // mint makes the mobile token of every role.
@@ -145,7 +209,8 @@ func (b *Broker) mint(plan *plan, cpf selo.CPF, now time.Time) (tokens map[strin
 // outside of any transaction; only then is there a session. If the provider gives no token nobody gets any, least
 // of all the one that we show to the provider.
 func (b *Broker) openExchanged(ctx context.Context, plan *plan, act store.OpenAct, cpf selo.CPF) (*Opened, error) {
-	if err := b.cfg.Store.Reserve(ctx, act); err != nil {
+	used, err := b.cfg.Store.Reserve(ctx, act)
+	if err != nil {
 		return b.notOpened(err, plan, cpf)
 	}
 	n := &act.Session
@@ -165,7 +230,7 @@ func (b *Broker) openExchanged(ctx context.Context, plan *plan, act store.OpenAc
 	if err := b.cfg.Store.OpenReserved(ctx, act); err != nil {
 		return nil, b.release(ctx, act, unavailable(err))
 	}
-	return opened(n, map[string]string{role: given.JWT}), nil
+	return b.opened(ctx, n, map[string]string{role: given.JWT}, used), nil
 }
 
 // release gives the place of a session back that does not open, and records why, although its caller may have left.
@@ -195,9 +260,7 @@ func (b *Broker) notOpened(err error, plan *plan, cpf selo.CPF) (*Opened, error)
 	case errors.As(err, &again):
 		return b.again(again, plan, cpf)
 	case errors.As(err, &limited):
-		r := refusal(selo.ReasonRateLimited, "", fmt.Sprintf("at most %d sessions in %v", b.cfg.Limit.Sessions, b.cfg.Limit.Window))
-		r.RetryAfter = limited.RetryAfter
-		return nil, r
+		return nil, overLimit(limited)
 	case errors.Is(err, store.ErrRepeatConflict):
 		return nil, refusal(selo.ReasonIdempotencyConflict, "Idempotency-Key", "was used for another request; a new request needs a new key")
 	case errors.Is(err, store.ErrRepeatRunning):
@@ -242,7 +305,7 @@ func (b *Broker) again(found *store.RepeatedError, plan *plan, cpf selo.CPF) (*O
 		if tokens[plan.profile.Roles[0].Name], err = pepper.OpenToken(n.ID, found.TokenSealed); err != nil {
 			return nil, unavailable(err)
 		}
-		return opened(n, tokens), nil
+		return answer(n, tokens), nil
 	}
 	for _, role := range plan.profile.Roles {
 		of, err := selo.LookupProfile(role.Product)
@@ -255,49 +318,51 @@ func (b *Broker) again(found *store.RepeatedError, plan *plan, cpf selo.CPF) (*O
 		}
 		tokens[role.Name] = token.JWT
 	}
-	return opened(n, tokens), nil
+	return answer(n, tokens), nil
 }
 
-func opened(n *store.Session, tokens map[string]string) *Opened {
-	return &Opened{n.ID, n.Product, n.Purpose, n.PolicyID, tokens, n.TokenExpiresAt, n.RespondBy}
+// overLimit refuses for the sake of a limit. What others use up is not told: how much a bank does in a day is its
+// own business.
+func overLimit(e *store.LimitError) *Refusal {
+	detail := "this service has opened as many sessions as it may in a while"
+	switch e.Limit.By {
+	case store.LimitSubject, store.LimitCPF:
+		detail = fmt.Sprintf("at most %d sessions in %v", e.Limit.Sessions, e.Limit.Window)
+	case store.LimitOpen:
+		detail = fmt.Sprintf("at most %d open sessions at a time", e.Limit.Sessions)
+	case store.LimitProduct, store.LimitDaily:
+		detail = "there were as many sessions of this product as there may be in a while"
+	}
+	r := refusal(selo.ReasonRateLimited, string(e.Limit.By), detail)
+	r.RetryAfter, r.Limit = e.RetryAfter, &e.Limit
+	return r
 }
 
-// identify says whom the session is for. It returns a subject together with a refusal when the subject is
-// known and still must not have one.
-func (b *Broker) identify(c *policy.Caller, req OpenRequest) (selo.Subject, selo.CPF, *Refusal) {
-	if c.Kind != policy.KindService {
-		for _, f := range []struct {
-			name  string
-			value *string
-		}{{"cpf", req.CPF}, {"subject", req.Subject}} {
-			if f.value != nil {
-				return c.Subject, c.CPF, refusal(selo.ReasonRequestInvalid, f.name, "an end user is who their bearer token says; leave it out")
+// opened is the answer for a session that has just been opened. used is warned of where it is a daily ceiling.
+func (b *Broker) opened(ctx context.Context, n *store.Session, tokens map[string]string, used []store.Usage) *Opened {
+	o := answer(n, tokens)
+	for _, u := range used {
+		switch u.Limit.By {
+		case store.LimitSubject:
+			o.Usage = append(o.Usage, u)
+		case store.LimitDaily:
+			b.cfg.Metrics.Daily(string(n.Environment), n.Product, u.Used, u.Limit.Sessions)
+			// Of the session that crosses it, so that it is said once each time.
+			if warn := warnFrom(u.Limit.Sessions); u.Used == warn {
+				b.cfg.Log.WarnContext(ctx, "a daily ceiling is near", "environment", string(n.Environment), "product", n.Product,
+					"sessions", u.Used, "ceiling", u.Limit.Sessions)
 			}
 		}
-		if c.CPFFault != nil {
-			return c.Subject, c.CPF, asRefusal(c.CPFFault)
-		}
-		if c.CPF.IsZero() {
-			return c.Subject, c.CPF, refusal(selo.ReasonCPFMissing, "cpf", "the bearer token carries no CPF")
-		}
-		return c.Subject, c.CPF, nil
 	}
-	if !c.Has(policy.ScopeSessionsOpen) {
-		return selo.Subject{}, selo.CPF{}, refusal(selo.ReasonCallerForbidden, "", "the service lacks the scope "+policy.ScopeSessionsOpen)
-	}
-	if req.Subject == nil || *req.Subject == "" || len(*req.Subject) > 255 ||
-		strings.ContainsFunc(*req.Subject, unicode.IsControl) {
-		return selo.Subject{}, selo.CPF{}, refusal(selo.ReasonRequestInvalid, "subject", "a service says whom the session is for: 1 to 255 bytes without control characters")
-	}
-	subject := selo.Subject{Issuer: c.SubjectIssuer(), ID: *req.Subject}
-	if req.CPF == nil {
-		return subject, selo.CPF{}, refusal(selo.ReasonCPFMissing, "cpf", "a service says whose CPF the session is for")
-	}
-	cpf, err := selo.ParseCPF(*req.CPF)
-	if err != nil {
-		return subject, selo.CPF{}, asRefusal(err)
-	}
-	return subject, cpf, nil
+	return o
+}
+
+// warnFrom is the number of sessions at which a daily ceiling is warned of: four fifths.
+func warnFrom(ceiling int) int { return ceiling - ceiling/5 }
+
+func answer(n *store.Session, tokens map[string]string) *Opened {
+	return &Opened{SessionID: n.ID, Product: n.Product, Purpose: n.Purpose, PolicyID: n.PolicyID, SignUp: n.SignUp,
+		Tokens: tokens, ExpiresAt: n.TokenExpiresAt, RespondBy: n.RespondBy}
 }
 
 // allow says how the caller's app may run the product for the purpose.

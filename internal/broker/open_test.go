@@ -242,7 +242,7 @@ func TestOpeningSupersedes(t *testing.T) {
 
 func TestRateLimit(t *testing.T) {
 	t.Parallel()
-	limit := func(cfg *broker.Config) { cfg.Limit = store.Limit{Sessions: 3, Window: time.Minute} }
+	limit := func(cfg *broker.Config) { cfg.Limits = perSubject(3, time.Minute) }
 	request := broker.OpenRequest{Product: liveness, Purpose: "login"}
 	t.Run("per subject, sliding", func(t *testing.T) {
 		h := newHouse(t, limit)

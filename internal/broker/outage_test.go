@@ -61,7 +61,7 @@ func TestOthersGoOnDuringAnOutage(t *testing.T) {
 func BenchmarkOutage(b *testing.B) {
 	for _, hanging := range []int{0, 64} {
 		b.Run(fmt.Sprintf("hanging-%d", hanging), func(b *testing.B) {
-			h, c := cafHouse(b, exchanged(liveness), func(cfg *broker.Config) { cfg.Limit.Sessions, cfg.Limit.Window = 1<<20, time.Hour })
+			h, c := cafHouse(b, exchanged(liveness), func(cfg *broker.Config) { cfg.Limits = perSubject(1<<20, time.Hour) })
 			c.say(exchangePath, answerOf(h.sessionToken()))
 			if hanging > 0 {
 				defer hang(b, h, c, hanging)()

@@ -160,7 +160,7 @@ func TestOneResponseManyTimesAtOnce(t *testing.T) {
 func TestDecidingWhileItEnds(t *testing.T) {
 	t.Run("superseded", func(t *testing.T) {
 		t.Parallel()
-		h := newHouse(t, func(cfg *broker.Config) { cfg.Limit = store.Limit{Sessions: 1000, Window: time.Hour} })
+		h := newHouse(t, func(cfg *broker.Config) { cfg.Limits = perSubject(1000, time.Hour) })
 		s := h.opened(ana(), liveness, "login")
 		yes := h.approved(liveness, anaCPF).by("sbx-liveness")
 		var c tally

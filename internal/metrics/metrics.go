@@ -55,14 +55,12 @@ type Metrics struct {
 	collect  atomic.Pointer[func(set func(name string, labels map[string]string, value float64))]
 }
 
-// New returns metrics in which nothing has happened yet, with those of the Go runtime and of the process. routes are
-// the patterns of the mux, without methods, such as /v1/sessions/{id}.
+// New returns metrics in which nothing has happened yet, with those of the Go runtime and of the process.
 //
 // Whoever makes Metrics has read a configuration, so it counts as the last successful reload.
-func New(routes ...string) *Metrics {
+func New() *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry()}
 	m.makeVocabularies()
-	m.routes.declare(routes)
 	m.makeMetrics()
 	m.readings = m.makeReadings()
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), snapshot{m})
@@ -126,6 +124,13 @@ func (m *Metrics) Declare(apps, rules, products, purposes, sources []string) {
 	m.products.declare(products)
 	m.purposes.declare(purposes)
 	m.sources.declare(sources)
+}
+
+// DeclareRoutes adds the patterns of the mux, without methods, such as /v1/sessions/{id}.
+func (m *Metrics) DeclareRoutes(routes ...string) {
+	if m != nil {
+		m.routes.declare(routes)
+	}
 }
 
 // Handler answers GET /metrics, in the text format of Prometheus or of OpenMetrics, never compressed. Any other path is

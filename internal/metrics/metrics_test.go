@@ -31,7 +31,8 @@ const route = "/v1/sessions/{id}"
 
 // declared returns metrics that know a small configuration.
 func declared() *metrics.Metrics {
-	m := metrics.New("/v1/sessions", route)
+	m := metrics.New()
+	m.DeclareRoutes("/v1/sessions", route)
 	m.Declare([]string{"bank", "shop"}, []string{"office-hours"}, []string{"caf/face-liveness"}, []string{"login"}, []string{"https://sign-in.bank.test"})
 	return m
 }
@@ -105,12 +106,12 @@ func everything(m *metrics.Metrics) {
 	m.Request(route, "GET", 200, 250*time.Millisecond)
 	m.Act("open", "caf/face-liveness", "login", "opened", "", 2*time.Millisecond)
 	m.Act("respond", "caf/face-liveness", "login", "refused", selo.ReasonStale, 2*time.Millisecond)
-	m.Act("read", "", "", "refused", selo.ReasonSessionUnknown, -time.Second)
+	m.Act("respond", "", "", "refused", selo.ReasonSessionUnknown, -time.Second)
 	m.Refused(selo.ReasonCallerUnauthenticated)
 	m.Throttled()
 	m.ProviderCall("sandbox", "smart-auth", "timeout", 5*time.Second)
-	m.RuleOutcome("bank", "office-hours", "deny", true)
-	m.RuleOutcome("bank", "office-hours", "allow", false)
+	m.RuleOutcome("bank", "office-hours", "true", true)
+	m.RuleOutcome("bank", "office-hours", "false", false)
 	m.Daily("production", "caf/face-liveness", 41, 1000)
 	m.Reloaded(true)
 	m.Reloaded(false)
@@ -124,7 +125,6 @@ func everything(m *metrics.Metrics) {
 		set("selo_token_cache_hits_total", nil, 90)
 		set("selo_token_cache_misses_total", nil, 10)
 		set("selo_token_cache_entries", nil, 7)
-		set("selo_provider_breaker_open", map[string]string{"environment": "sandbox", "call": "faces"}, 0)
 	})
 }
 
@@ -133,12 +133,12 @@ func TestEverything(t *testing.T) {
 	everything(m)
 	const want = `selo_act_seconds_sum{act="open",product="caf/face-liveness"} 0.002
 selo_act_seconds_count{act="open",product="caf/face-liveness"} 1
-selo_act_seconds_sum{act="read",product=""} 0
-selo_act_seconds_count{act="read",product=""} 1
+selo_act_seconds_sum{act="respond",product=""} 0
+selo_act_seconds_count{act="respond",product=""} 1
 selo_act_seconds_sum{act="respond",product="caf/face-liveness"} 0.002
 selo_act_seconds_count{act="respond",product="caf/face-liveness"} 1
 selo_acts_total{act="open",outcome="opened",product="caf/face-liveness",purpose="login",reason=""} 1
-selo_acts_total{act="read",outcome="refused",product="",purpose="",reason="session_unknown"} 1
+selo_acts_total{act="respond",outcome="refused",product="",purpose="",reason="session_unknown"} 1
 selo_acts_total{act="respond",outcome="refused",product="caf/face-liveness",purpose="login",reason="stale"} 1
 selo_config_last_reload_success 0
 selo_config_reloads_total{outcome="failed"} 1
@@ -151,12 +151,11 @@ selo_http_requests_total{method="GET",route="/v1/sessions/{id}",status="200"} 1
 selo_issuer_key_fetches_total{outcome="failed",source="https://sign-in.bank.test"} 2
 selo_issuer_keys_age_seconds{source="https://sign-in.bank.test"} 12.5
 selo_issuer_keys_usable{source="https://sign-in.bank.test"} 1
-selo_provider_breaker_open{call="faces",environment="sandbox"} 0
 selo_provider_call_seconds_sum{call="smart-auth",environment="sandbox"} 5
 selo_provider_call_seconds_count{call="smart-auth",environment="sandbox"} 1
 selo_provider_calls_total{call="smart-auth",environment="sandbox",outcome="timeout"} 1
-selo_rule_outcomes_total{app="bank",observed="false",result="allow",rule="office-hours"} 1
-selo_rule_outcomes_total{app="bank",observed="true",result="deny",rule="office-hours"} 1
+selo_rule_outcomes_total{app="bank",observed="false",result="false",rule="office-hours"} 1
+selo_rule_outcomes_total{app="bank",observed="true",result="true",rule="office-hours"} 1
 selo_sessions_open 3
 selo_store_bytes 4096
 selo_store_ready 1
@@ -225,12 +224,13 @@ func TestDeclare(t *testing.T) {
 		"NUL":                    {"bank\x00", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := metrics.New(tc.value)
+			m := metrics.New()
+			m.DeclareRoutes(tc.value)
 			list := []string{tc.value}
 			m.Declare(list, list, list, list, list)
 			m.Request(tc.value, "GET", 200, 0)
 			m.Act("open", tc.value, tc.value, "opened", "", 0)
-			m.RuleOutcome(tc.value, tc.value, "allow", false)
+			m.RuleOutcome(tc.value, tc.value, "false", false)
 			m.Daily("sandbox", tc.value, 1, 2)
 			m.Collect(func(set func(string, map[string]string, float64)) {
 				set("selo_issuer_keys_usable", source(tc.value), 1)
@@ -253,13 +253,13 @@ func TestDeclareCap(t *testing.T) {
 		m.Declare([]string{"app-" + strconv.Itoa(i)}, nil, nil, nil, nil)
 	}
 	for i := range 5000 {
-		m.RuleOutcome("app-"+strconv.Itoa(i), "office-hours", "allow", false)
+		m.RuleOutcome("app-"+strconv.Itoa(i), "office-hours", "false", false)
 	}
-	m.RuleOutcome("bank", "office-hours", "allow", false)
+	m.RuleOutcome("bank", "office-hours", "false", false)
 	wantSeries(t, m,
-		`selo_rule_outcomes_total{app="bank",observed="false",result="allow",rule="office-hours"} 1`,
-		`selo_rule_outcomes_total{app="app-997",observed="false",result="allow",rule="office-hours"} 1`,
-		`selo_rule_outcomes_total{app="(other)",observed="false",result="allow",rule="office-hours"} 4002`)
+		`selo_rule_outcomes_total{app="bank",observed="false",result="false",rule="office-hours"} 1`,
+		`selo_rule_outcomes_total{app="app-997",observed="false",result="false",rule="office-hours"} 1`,
+		`selo_rule_outcomes_total{app="(other)",observed="false",result="false",rule="office-hours"} 4002`)
 }
 
 // An attacker who writes what they like into every label adds nothing after the first round.

@@ -49,8 +49,6 @@ func (m *Metrics) makeReadings() map[string]reading {
 	add(prometheus.CounterValue, "selo_token_cache_hits_total", "Bearer tokens found among those verified before.")
 	add(prometheus.CounterValue, "selo_token_cache_misses_total", "Bearer tokens that had to be verified.")
 	add(prometheus.GaugeValue, "selo_token_cache_entries", "Bearer tokens remembered as verified.")
-	add(prometheus.GaugeValue, "selo_provider_breaker_open", "1 while the provider is not called because it keeps failing.",
-		label{"environment", m.environments}, label{"call", m.calls})
 	return table
 }
 

@@ -73,14 +73,13 @@ func (m *Metrics) makeVocabularies() {
 	// As api/api.go shows them in the log.
 	m.methods = words(http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions)
 
-	// As the audit trail names them.
-	m.acts = words("open", "respond", "read", "webhook", "expire", "supersede")
-	m.outcomes = words("minting", "opened", "repeated", "refused", "open", "granted", "denied", "expired", "superseded",
-		"recorded", "evidence", "contradicts")
+	// As package broker names them.
+	m.acts = words("open", "respond")
+	m.outcomes = words("opened", "refused", "granted", "denied")
 	m.reasons = words("",
 		selo.ReasonRequestInvalid, selo.ReasonCallerUnauthenticated, selo.ReasonCallerForbidden, selo.ReasonCPFMissing,
-		selo.ReasonCPFInvalid, selo.ReasonCPFMismatch, selo.ReasonProductUnknown, selo.ReasonPurposeUnknown,
-		selo.ReasonRuleDenied, selo.ReasonRateLimited, selo.ReasonKeyUnavailable, selo.ReasonIdempotencyConflict,
+		selo.ReasonCPFInvalid, selo.ReasonCPFMismatch, selo.ReasonCPFUnavailable, selo.ReasonProductUnknown, selo.ReasonPurposeUnknown,
+		selo.ReasonRuleDenied, selo.ReasonRateLimited, selo.ReasonKeyUnavailable, selo.ReasonCredentialUnknown, selo.ReasonIdempotencyConflict,
 		selo.ReasonProviderUnavailable, selo.ReasonStoreUnavailable,
 		selo.ReasonTooLarge, selo.ReasonMalformed, selo.ReasonHeaderRefused, selo.ReasonAlgorithmRefused,
 		selo.ReasonSignatureInvalid, selo.ReasonPayloadInvalid, selo.ReasonTokenConfusion, selo.ReasonProductMismatch,
@@ -106,6 +105,6 @@ func (m *Metrics) makeVocabularies() {
 		"ended",       // the caller did not wait
 		"invalid",     // it was not called: what would be sent cannot be right
 	)
-	m.ruleResults = words("allow", "deny", "error")
+	m.ruleResults = words("true", "false", "error")
 	m.fetchOutcomes = words("ok", "failed")
 }

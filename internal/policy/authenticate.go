@@ -3,17 +3,20 @@ package policy
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/store"
 )
 
 // App is one mobile app: the identity provider whose users may ask, and how its tokens name them.
@@ -45,8 +48,7 @@ type App struct {
 
 // Config is what New needs. The zero value authenticates nobody.
 type Config struct {
-	Apps     []App
-	Services []Service
+	Apps []App
 	// Previous is what this configuration replaces, or nil. Keys that it fetched and that are needed still
 	// are taken over, so that a reload while an issuer is down locks nobody out; they keep its HTTPClient, Now
 	// and Log. It may be used on.
@@ -66,18 +68,19 @@ type Kind string
 
 // The kinds of caller.
 const (
-	KindEndUser Kind = "end_user"
-	KindService Kind = "service"
+	KindEndUser  Kind = "end_user"
+	KindService  Kind = "service"
+	KindOperator Kind = "operator"
 )
 
 // Caller is who is asking, verified.
 type Caller struct {
 	Kind Kind
-	// App is the name of the app that the caller belongs to.
+	// App is the name of the app that the caller belongs to; empty for an operator.
 	App string
 	// Issuer is the issuer of that app's users.
 	Issuer string
-	// Name is the name of the service; empty for an end user.
+	// Name is the name of the service or operator; empty for an end user.
 	Name string
 	// Subject is the end user. Zero for a service, which says in each request whom it speaks for.
 	Subject selo.Subject
@@ -90,9 +93,11 @@ type Caller struct {
 	// Claims are the standard claims that the token has and the ones that App.Claims names, of the Go types
 	// that go with ClaimType. The map may be changed, the lists in it may not. Nil when there are none.
 	Claims map[string]any
-	// Scopes is what a service may do. Empty for an end user.
+	// Scopes is what a service or operator may do. Empty for an end user.
 	Scopes []string
-	// MapSubjects is Service.MapSubjects.
+	// MapSubjects says that a service is trusted to speak for the subjects of its app's issuer, so that a session
+	// it opens and one the user opens are the same subject's. Otherwise its subjects are its own, in the namespace
+	// "service:NAME", and it can neither see nor supersede what the issuer's users do.
 	MapSubjects bool
 }
 
@@ -121,12 +126,16 @@ const (
 
 // Authenticator turns credentials into callers. It may be used by many goroutines.
 type Authenticator struct {
-	apps     []*app
-	services []service
-	now      func() time.Time
-	remotes  []*remoteKeys // of the apps, each once
-	opaque   *introspector // nil: no opaque tokens
-	cache    cache
+	apps    []*app
+	remotes []*remoteKeys // of the apps, each once
+	opaque  *introspector // nil: no opaque tokens
+	cache   cache
+	store   *store.Store // nil before UseStore
+	now     func() time.Time
+	log     *slog.Logger
+
+	usedMu sync.Mutex
+	used   map[string]time.Time // credential to its last use, not yet written
 }
 
 // app is an App that was checked, with its issuer's keys.
@@ -146,7 +155,7 @@ func New(ctx context.Context, c Config) (*Authenticator, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	client := newClient(c.HTTPClient, 0) // one fetch in ten minutes needs no idle connection
-	a := &Authenticator{now: c.Now}
+	a := &Authenticator{now: c.Now, log: c.Log, used: make(map[string]time.Time)}
 	var errs []error
 
 	byName := make(map[string]*app)
@@ -179,24 +188,6 @@ func New(ctx context.Context, c Config) (*Authenticator, error) {
 	if a.opaque, err = newIntrospector(a.apps, newClient(c.HTTPClient, maxIntrospections), c.Now); err != nil {
 		errs = append(errs, err)
 	}
-
-	serviceNames := make(map[string]bool)
-	byHash := make(map[string]string)
-	for _, configured := range c.Services {
-		one, wrong := checkService(configured, byName)
-		errs = append(errs, wrong...)
-		if serviceNames[configured.Name] {
-			errs = append(errs, fmt.Errorf("service %q: there are two of this name", configured.Name))
-		}
-		serviceNames[configured.Name] = true
-		hash := string(configured.KeySHA256)
-		if other, taken := byHash[hash]; taken && hash != "" {
-			errs = append(errs, fmt.Errorf("service %q: has the API key of service %q", configured.Name, other))
-		}
-		byHash[hash] = configured.Name
-		a.services = append(a.services, one)
-	}
-
 	if err = errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -255,6 +246,24 @@ func checkApp(c App) (*app, []error) {
 	return &app{App: c, places: places}, errs
 }
 
+// UseStore says where the credentials of services and operators are. Until then nobody has one: it must come before
+// the first request.
+func (a *Authenticator) UseStore(s *store.Store) { a.store = s }
+
+// AuthenticateCertificate says which service shows this client certificate, on a request without an
+// Authorization header. TLS has verified it against our certificate authorities. It returns the caller or a
+// *selo.Error, never both.
+func (a *Authenticator) AuthenticateCertificate(ctx context.Context, cert *x509.Certificate) (*Caller, error) {
+	if a.store == nil {
+		return nil, unauthenticated("client certificate", "is of no service")
+	}
+	caller, refused := a.certificate(ctx, cert)
+	if refused != nil {
+		return nil, refused
+	}
+	return caller, nil
+}
+
 // Authenticate says who sends this value of the Authorization header. The request must have had exactly
 // one: of two, the one that we read need not be the one that a proxy before us judged. It returns the
 // caller or a *selo.Error, never both.
@@ -288,7 +297,7 @@ func (a *Authenticator) authenticate(ctx context.Context, authorization string) 
 		return nil, unauthenticated("", "want Bearer, one space, and a token or an API key with nothing around it")
 	}
 	if strings.HasPrefix(credential, apiKeyPrefix) {
-		return a.service(credential)
+		return a.apiKey(ctx, credential)
 	}
 	return a.token(ctx, credential, false)
 }

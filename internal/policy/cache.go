@@ -128,12 +128,16 @@ func (a *Authenticator) stillGood(ctx context.Context, v *verified) bool {
 	return refused == nil && key.equal(v.key)
 }
 
-// Recognise reports whether Authenticate would answer this credential from what it remembers of verified
-// tokens, without verifying anything and without asking anybody. It is false for API keys.
-func (a *Authenticator) Recognise(authorization string) bool {
+// Recognise reports whether Authenticate would take this credential without verifying anything and without
+// asking anybody outside: an API key, or a token that it remembers as verified.
+func (a *Authenticator) Recognise(ctx context.Context, authorization string) bool {
 	scheme, credential, _ := strings.Cut(authorization, " ")
 	if len(authorization) > maxScheme+selo.MaxTokenSize || !asciiEqualFold(scheme, "bearer") {
 		return false
+	}
+	if strings.HasPrefix(credential, apiKeyPrefix) {
+		_, refused := a.apiKey(ctx, credential)
+		return refused == nil
 	}
 	v := a.cache.get(sha256.Sum256([]byte(credential)))
 	if v == nil || !v.current(a.now()) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/store"
 )
 
 func TestVerifiedTokensAreRemembered(t *testing.T) {
@@ -20,7 +21,7 @@ func TestVerifiedTokensAreRemembered(t *testing.T) {
 	authorization := "Bearer " + token
 	known := func(want bool, when string) {
 		t.Helper()
-		if got := a.Recognise(authorization); got != want {
+		if got := a.Recognise(t.Context(), authorization); got != want {
 			t.Errorf("%s: recognised %v", when, got)
 		}
 	}
@@ -63,11 +64,11 @@ func TestVerifiedTokensAreRemembered(t *testing.T) {
 	ask(3, 3, "before it was verified")
 
 	for _, other := range []string{"", "Bearer", "Bearer ", "Basic " + token, token, authorization + " ", "Bearer  " + token, authorization[:len(authorization)-1]} {
-		if a.Recognise(other) {
+		if a.Recognise(t.Context(), other) {
 			t.Errorf("recognises %q", other)
 		}
 	}
-	if authorization = "bEARER " + token; !a.Recognise(authorization) {
+	if authorization = "bEARER " + token; !a.Recognise(t.Context(), authorization) {
 		t.Error("does not recognise the scheme in another case")
 	}
 }
@@ -82,11 +83,11 @@ func TestRememberedTokenExpires(t *testing.T) {
 		t.Fatal(err)
 	}
 	clock.advance(10*time.Second - 1)
-	if !a.Recognise("Bearer " + token) {
+	if !a.Recognise(t.Context(), "Bearer "+token) {
 		t.Error("is not remembered to the end")
 	}
 	clock.advance(1)
-	if a.Recognise("Bearer " + token) {
+	if a.Recognise(t.Context(), "Bearer "+token) {
 		t.Error("is recognised after its exp")
 	}
 	caller, err := bearer(t.Context(), a, token)
@@ -100,25 +101,19 @@ func TestRememberedTokenExpires(t *testing.T) {
 func TestRefusalsAreNotRemembered(t *testing.T) {
 	key := edSigner(t, "a")
 	clock := newClock()
-	apiKey, err := NewAPIKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	hash, err := HashAPIKey(apiKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := mustNew(t, Config{Apps: []App{bankApp(t, jwksOf(t, key))}, Now: clock.now,
-		Services: []Service{{Name: "backend", App: "bank", KeySHA256: hash, Scopes: []string{ScopeSessionsOpen}}}})
+	a := mustNew(t, Config{Apps: []App{bankApp(t, jwksOf(t, key))}, Now: clock.now})
+	s := openStore(t)
+	a.UseStore(s)
+	_, apiKey := added(t, s, store.Credential{Kind: store.CredentialService, Name: "backend", App: "bank", Scopes: []string{ScopeSessionsOpen}})
 	early := key.token(body(map[string]string{"nbf": at(time.Minute)}))
 	good := key.token(body(nil))
 	for _, token := range []string{early, good[:len(good)-4] + "AAAA", "x"} {
 		caller, err := bearer(t.Context(), a, token)
-		if caller != nil || err == nil || a.Recognise("Bearer "+token) {
+		if caller != nil || err == nil || a.Recognise(t.Context(), "Bearer "+token) {
 			t.Errorf("got %v, %v", caller, err)
 		}
 	}
-	if _, err := bearer(t.Context(), a, apiKey); err != nil || a.Recognise("Bearer "+apiKey) {
+	if _, err := bearer(t.Context(), a, apiKey); err != nil {
 		t.Errorf("an API key: %v", err)
 	}
 	if hits, misses, entries := a.CacheStats(); hits != 0 || misses != 3 || entries != 0 {
@@ -176,7 +171,7 @@ func TestRememberedTokenDiesWithItsKey(t *testing.T) {
 				t.Errorf("%d hits", hits)
 			}
 			r.issuer.wantHits(t, 2, "after 10 minutes")
-			if r.Recognise("Bearer " + token) {
+			if r.Recognise(t.Context(), "Bearer "+token) {
 				t.Error("is recognised without its key")
 			}
 			caller, err := ask()
@@ -198,7 +193,7 @@ func TestRememberedTokenDiesWithItsKey(t *testing.T) {
 		}
 		r.settle()
 		r.clock.advance(time.Second)
-		if r.Recognise("Bearer " + token) {
+		if r.Recognise(t.Context(), "Bearer "+token) {
 			t.Error("is recognised by a set that is too old")
 		}
 		r.wantUnavailable(t, key, "answered 503")
@@ -217,7 +212,7 @@ func TestRecogniseAsksNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.clock.advance(30 * time.Second)
-	if !r.Recognise("Bearer " + token) {
+	if !r.Recognise(t.Context(), "Bearer "+token) {
 		t.Error("not recognised")
 	}
 	r.settle()
@@ -264,7 +259,7 @@ func TestCacheInParallel(t *testing.T) {
 					return
 				}
 				got.Claims["amr"] = n
-				a.Recognise("Bearer " + tokens[which])
+				a.Recognise(t.Context(), "Bearer "+tokens[which])
 				clock.advance(time.Second)
 			}
 		})

@@ -8,23 +8,16 @@ import (
 	"testing"
 
 	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/store"
 )
 
 // FuzzAuthenticate: nothing authenticates but what we signed or issued, byte for byte.
 func FuzzAuthenticate(f *testing.F) {
 	key, second := edSigner(f, "a"), p256Signer(f, "b")
-	apiKey, err := NewAPIKey()
-	if err != nil {
-		f.Fatal(err)
-	}
-	hash, err := HashAPIKey(apiKey)
-	if err != nil {
-		f.Fatal(err)
-	}
-	a := mustNew(f, Config{
-		Apps:     []App{bankApp(f, jwksOf(f, key, second))},
-		Services: []Service{{Name: "backend", App: "bank", KeySHA256: hash, Scopes: []string{ScopeSessionsOpen}}},
-	})
+	a := mustNew(f, Config{Apps: []App{bankApp(f, jwksOf(f, key, second))}})
+	s := openStore(f)
+	a.UseStore(s)
+	_, apiKey := added(f, s, store.Credential{Kind: store.CredentialService, Name: "backend", App: "bank", Scopes: []string{ScopeSessionsOpen}})
 	ours := map[string]bool{apiKey: true, key.token(body(nil)): true, second.token(body(nil)): true}
 	for credential := range ours {
 		f.Add("Bearer " + credential)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/store"
 	"github.com/selo-id/selo/internal/transcript"
 )
 
@@ -171,7 +172,7 @@ func TestIntrospectionAnswers(t *testing.T) {
 					t.Errorf("has a cause: %v", e.Err)
 				}
 			}
-			if i.Recognise("Bearer "+opaqueToken) != (tc.field == "") {
+			if i.Recognise(t.Context(), "Bearer "+opaqueToken) != (tc.field == "") {
 				t.Error("remembers a refusal, or forgets a success")
 			}
 		})
@@ -268,10 +269,7 @@ func TestWhatIsOpaque(t *testing.T) {
 	i := newIntrospected(t)
 	i.says(active(nil))
 	key := edSigner(t, "a")
-	apiKey, err := NewAPIKey()
-	if err != nil {
-		t.Fatal(err)
-	}
+	apiKey := NewAPIKey(store.CredentialService)
 	for credential, asks := range map[string]bool{
 		"x": true, "2YotnFZFEjr1zCsicMWpAA": true, "a.b": true, "a.b.c.d.e": true, "a~+/-_": true, "a=": true, "a===": true, "~": true,
 		strings.Repeat("a", selo.MaxTokenSize):   true,

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/store"
 	"github.com/selo-id/selo/internal/transcript"
 )
 
@@ -286,16 +287,10 @@ func bearer(ctx context.Context, a *Authenticator, token string) (*Caller, error
 func TestNewReportsEveryMistake(t *testing.T) {
 	good := edSigner(t, "a")
 	file := writeFile(t, jwksOf(t, good))
-	hash := sha256.Sum256([]byte("x"))
 	app := func(change func(*App)) App {
 		a := App{Name: "bank", Issuer: testIssuer, Audience: "bank-app", JWKSFile: file}
 		change(&a)
 		return a
-	}
-	serviceOf := func(change func(*Service)) Service {
-		s := Service{Name: "backend", App: "bank", KeySHA256: hash[:], Scopes: []string{ScopeSessionsOpen}}
-		change(&s)
-		return s
 	}
 	same := func(*App) {}
 	url := func(u string) func(*App) { return func(a *App) { a.JWKSFile, a.JWKSURL = "", u } }
@@ -303,14 +298,12 @@ func TestNewReportsEveryMistake(t *testing.T) {
 		return func(a *App) { a.JWKSFile = writeFile(t, []byte(content)) }
 	}
 	for _, tc := range []struct {
-		name     string
-		apps     []App
-		services []Service
-		want     []string // none: no error
+		name string
+		apps []App
+		want []string // none: no error
 	}{
 		{name: "nothing configured"},
 		{name: "one app", apps: []App{app(same)}},
-		{name: "a service", apps: []App{app(same)}, services: []Service{serviceOf(func(*Service) {})}},
 		{name: "https", apps: []App{app(url("https://id.bank.example/jwks?p=b2c"))}},
 		{name: "http on localhost", apps: []App{app(url("http://localhost:8080/jwks"))}},
 		{name: "http on loopback", apps: []App{app(url("http://127.0.0.9/jwks"))}},
@@ -356,23 +349,13 @@ func TestNewReportsEveryMistake(t *testing.T) {
 		{
 			name: "everything at once",
 			apps: []App{app(func(a *App) { a.Name, a.Issuer, a.JWKSFile = "B", "", "/nonexistent" }), app(url("http://x.example"))},
-			services: []Service{
-				serviceOf(func(s *Service) { s.Name = "x y" }),
-				serviceOf(func(s *Service) { s.App = "nope" }),
-				serviceOf(func(s *Service) { s.KeySHA256 = []byte("short") }),
-				serviceOf(func(s *Service) { s.Name, s.Scopes = "none", nil }),
-				serviceOf(func(s *Service) { s.Name, s.Scopes = "many", []string{"admin", ScopeSessionsRead, ScopeSessionsRead} }),
-			},
 			want: []string{
 				`app "B": name must be`, `app "B": issuer must be`, `app "B": reading jwks_file`, `app "bank": jwks_url must be https`,
-				`service "x y": name must be`, `service "backend": there is no app "nope"`, `service "backend": has the API key of service "x y"`,
-				`service "backend": key_sha256 must be the 32 bytes`, `service "backend": there are two of this name`,
-				`service "none": scopes must name`, `service "many": scopes[0] is unknown`, `service "many": scopes[2] is there twice`,
 			},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			a, err := New(t.Context(), Config{Apps: tc.apps, Services: tc.services})
+			a, err := New(t.Context(), Config{Apps: tc.apps})
 			if (a == nil) == (err == nil) || (err != nil) != (len(tc.want) > 0) {
 				t.Fatalf("got %v, %v", a, err)
 			}
@@ -392,10 +375,7 @@ func TestNobodyIsConfigured(t *testing.T) {
 	a := mustNew(t, Config{})
 	caller, err := bearer(t.Context(), a, edSigner(t, "a").token(body(nil)))
 	wantRefused(t, caller, err, selo.ReasonCallerUnauthenticated, "iss")
-	key, err := NewAPIKey()
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := NewAPIKey(store.CredentialService)
 	caller, err = bearer(t.Context(), a, key)
 	wantRefused(t, caller, err, selo.ReasonCallerUnauthenticated, "authorization", key)
 }

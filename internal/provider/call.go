@@ -26,12 +26,24 @@ const (
 
 // call makes one call of a lane, with its retry, and reads the answer.
 func call[T any](ctx context.Context, c *Client, l *lane, path, authorization string, read func(answer []byte) (*T, *fault)) (*T, error) {
+	start := c.now()
+	result, f := try(ctx, c, l, path, authorization, read)
+	if c.observe != nil {
+		c.observe(l.name, f.word(), c.now().Sub(start))
+	}
+	if f != nil {
+		return nil, f.refusal(l.name)
+	}
+	return result, nil
+}
+
+func try[T any](ctx context.Context, c *Client, l *lane, path, authorization string, read func(answer []byte) (*T, *fault)) (*T, *fault) {
 	if ctx.Err() != nil {
-		return nil, ended(ctx).refusal(l.name)
+		return nil, ended(ctx)
 	}
 	pass, refused := l.enter()
 	if refused != nil {
-		return nil, refused.refusal(l.name)
+		return nil, refused
 	}
 	caller := ctx
 	ctx, cancel := context.WithTimeoutCause(caller, c.timeout, errTimeout)
@@ -57,7 +69,7 @@ func call[T any](ctx context.Context, c *Client, l *lane, path, authorization st
 	}
 	if f != nil {
 		found = f
-		return nil, f.refusal(l.name)
+		return nil, f
 	}
 	found = &fault{verdict: answered}
 	return result, nil

@@ -53,6 +53,9 @@ type Config struct {
 	Now func() time.Time
 	// Log gets the opening and closing of circuit breakers. Nil discards it.
 	Log *slog.Logger
+	// Observe is told of every call that was wanted, made or not: which, how it ended in one word, and how long it
+	// took with its retry. Nil tells nobody.
+	Observe func(call, outcome string, took time.Duration)
 }
 
 const unprintable = "[provider configuration]"
@@ -72,6 +75,7 @@ type Client struct {
 	timeout   time.Duration
 	transport http.RoundTripper
 	now       func() time.Time
+	observe   func(call, outcome string, took time.Duration)
 	jitter    func(time.Duration) time.Duration // a random part of it
 }
 
@@ -149,6 +153,7 @@ func New(c Config) (*Client, error) {
 		timeout:   timeout,
 		transport: c.Transport,
 		now:       c.Now,
+		observe:   c.Observe,
 		// It spreads load and guards nothing, so it need not be unpredictable.
 		jitter: func(most time.Duration) time.Duration { return rand.N(most) }, //nolint:gosec // G404, see above
 	}, nil

@@ -54,6 +54,36 @@ const (
 	detailNoRecord    = "the provider has no record of this attempt that can be used"
 )
 
+// word is how a call ended, for whoever counts; nil is one that was answered.
+func (f *fault) word() string {
+	if f == nil {
+		return "answered"
+	}
+	switch f.detail {
+	case detailNoAttempt, detailNoRecord:
+		return "no_attempt"
+	case detailUnreachable:
+		return "unreachable"
+	case detailTimeout:
+		return "timeout"
+	case detailError:
+		return "error"
+	case detailRefused:
+		return "refused"
+	case detailUnusable, detailRedirect:
+		return "unusable"
+	case detailWait:
+		return "wait"
+	case detailBreaker:
+		return "breaker"
+	case detailBusy:
+		return "busy"
+	case detailEnded:
+		return "ended"
+	}
+	return "invalid"
+}
+
 // wrongShape is an answer that the provider would not give if it were what we take it for.
 func wrongShape(what string) *fault {
 	return &fault{verdict: failed, detail: detailUnusable, cause: errors.New(what)}

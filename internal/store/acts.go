@@ -47,6 +47,7 @@ func end(ctx context.Context, tx *sql.Tx, s *Session, to State, at time.Time, by
 		return fmt.Errorf("ending session: %w", err)
 	}
 	s.State, s.EndedAt = to, at
+	by.Note = "" // of another act
 	by.Act, by.Outcome, by.Reasons, by.SessionID = "expire", string(to), nil, s.ID
 	if to == StateSuperseded {
 		by.Act = "supersede"
@@ -213,6 +214,14 @@ func (s *Store) CountUnauthenticated(ctx context.Context, at time.Time, reason s
 		}
 		return nil
 	})
+}
+
+// joinNotes returns two notes as one, of which either may be empty.
+func joinNotes(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "; " + b
 }
 
 func insertAudit(ctx context.Context, tx *sql.Tx, a Audit) error {

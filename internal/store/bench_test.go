@@ -11,7 +11,8 @@ import (
 
 // BenchmarkJourney/selo opens a session and has it granted, two durable transactions of some seven rows.
 // BenchmarkJourney/floor is what the disk asks for one: a transaction of one bare row in the same kind of
-// database. The journey cannot take less than two floors, nor can a session that is reserved first; an event takes one.
+// database. The journey cannot take less than two floors, nor can a session that is reserved first; an event takes one, and so
+// does an opening, under one limit or under every.
 func BenchmarkJourney(b *testing.B) {
 	b.Run("floor", func(b *testing.B) {
 		s := openBench(b)
@@ -40,7 +41,7 @@ func BenchmarkJourney(b *testing.B) {
 		for b.Loop() {
 			id := fmt.Sprint("ses-", i)
 			act := opening(id, fmt.Sprint("subject ", i%1000), limited(1<<30, time.Hour), repeatable(id))
-			err := s.Reserve(b.Context(), act)
+			err := tryReserve(b.Context(), s, act)
 			if err == nil {
 				err = s.OpenReserved(b.Context(), finishedAt(act, noon))
 			}
@@ -51,6 +52,20 @@ func BenchmarkJourney(b *testing.B) {
 		}
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "sessions/s")
 	})
+	for name, all := range map[string][]Limit{"opening": everyLimit(1 << 30)[:1], "opening, every limit": everyLimit(1 << 30)} {
+		b.Run(name, func(b *testing.B) { // one transaction; a session a second, so that buckets fill and pass
+			s := openBench(b)
+			i := 0
+			for b.Loop() {
+				act := opening(fmt.Sprint("ses-", i), fmt.Sprint("subject ", i%1000), at(time.Duration(i)*time.Second), byService("backend"), limits(all...))
+				if _, err := s.Open(b.Context(), act); err != nil {
+					b.Fatal(err)
+				}
+				i++
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "sessions/s")
+		})
+	}
 	b.Run("event", func(b *testing.B) { // one transaction: two ids, of which one is a session's
 		s := openBench(b)
 		for i := range 100 {
@@ -94,7 +109,7 @@ func openBench(b *testing.B) *Store {
 // journey is one of a thousand subjects', so that there is an earlier session now and then, and a limit to count for.
 func journey(ctx context.Context, b *testing.B, s *Store, i int) {
 	id := fmt.Sprint("ses-", i)
-	if err := s.Open(ctx, opening(id, fmt.Sprint("subject ", i%1000), limited(1<<30, time.Hour))); err != nil {
+	if err := tryOpen(ctx, s, opening(id, fmt.Sprint("subject ", i%1000), limited(1<<30, time.Hour))); err != nil {
 		b.Error(err)
 		return
 	}

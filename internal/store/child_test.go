@@ -182,16 +182,16 @@ func playLoad(p part) error {
 func loadOpen(s *Store, i int, act OpenAct) error {
 	ctx := context.Background()
 	if i%3 == 0 {
-		return s.Open(ctx, act)
+		return tryOpen(ctx, s, act)
 	}
 	if i%3 == 1 { // a first try fails
 		failed := act
 		failed.Session.ID += " failed"
-		if err := errors.Join(s.Reserve(ctx, failed), s.Release(ctx, failed.Session.ID, releasing(failed))); err != nil {
+		if err := errors.Join(tryReserve(ctx, s, failed), s.Release(ctx, failed.Session.ID, releasing(failed))); err != nil {
 			return err
 		}
 	}
-	if err := s.Reserve(ctx, act); err != nil {
+	if err := tryReserve(ctx, s, act); err != nil {
 		return err
 	}
 	return s.OpenReserved(ctx, act)
@@ -247,7 +247,7 @@ func playFull(p part) error {
 	opened := 0
 	for full == nil && opened < 1000 {
 		id := fmt.Sprint("ses-", opened)
-		if full = s.Open(ctx, opening(id, "ana")); full == nil {
+		if full = tryOpen(ctx, s, opening(id, "ana")); full == nil {
 			fmt.Println("opened", id)
 			opened++
 		}
@@ -264,7 +264,7 @@ func playFull(p part) error {
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
 		return err
 	}
-	if err := s.Open(ctx, opening("ses-after", "bruno")); err != nil {
+	if err := tryOpen(ctx, s, opening("ses-after", "bruno")); err != nil {
 		return fmt.Errorf("with room again: %w", err)
 	}
 	fmt.Println("opened ses-after")

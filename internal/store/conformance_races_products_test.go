@@ -14,7 +14,7 @@ import (
 func manyOpenOneKey(s tested) {
 	errs := make([]error, racers)
 	race(func(i int) {
-		errs[i] = s.Open(s.t.Context(), opening(fmt.Sprint("ses-", i), "ana", repeatable("k"), withToken))
+		errs[i] = s.tryOpen(opening(fmt.Sprint("ses-", i), "ana", repeatable("k"), withToken))
 	})
 	s.expectOneOpen(errs)
 	if n := s.count("audit WHERE outcome = 'repeated'"); n != racers-1 {
@@ -55,7 +55,7 @@ func manyReserveOneKey(s tested) {
 		errs := make([]error, racers)
 		race(func(i int) {
 			act := opening(fmt.Sprint(tc.name, " ", i), "ana", repeatableUnder(tc.name, tc.request(i), 1))
-			if errs[i] = s.Reserve(s.t.Context(), act); errs[i] == nil { // and fails before anybody asks again
+			if errs[i] = s.tryReserve(act); errs[i] == nil { // and fails before anybody asks again
 				return
 			}
 			if !errors.Is(transcript.Error(errs[i]), tc.want) {
@@ -143,9 +143,9 @@ func manyReserveOneSubject(s tested) {
 	errs := make([]error, racers)
 	reserveOrOpen := func(i int) {
 		if i%2 == 0 {
-			errs[i] = s.Reserve(s.t.Context(), at(i))
+			errs[i] = s.tryReserve(at(i))
 		} else {
-			errs[i] = s.Open(s.t.Context(), at(i))
+			errs[i] = s.tryOpen(at(i))
 		}
 		var limited *LimitError
 		if errs[i] != nil && !errors.As(transcript.Error(errs[i]), &limited) {
@@ -199,7 +199,7 @@ func manyOpenOneReservation(s tested) {
 		if i == racers/2 {
 			taken[i] = s.OpenReserved(s.t.Context(), first)
 		} else {
-			taken[i] = s.Reserve(s.t.Context(), opening(fmt.Sprint("ses-", i), "ana", repeatable("k"), openedAt(noon.Add(time.Minute))))
+			taken[i] = s.tryReserve(opening(fmt.Sprint("ses-", i), "ana", repeatable("k"), openedAt(noon.Add(time.Minute))))
 		}
 	})
 	for i, err := range opened {

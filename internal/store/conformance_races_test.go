@@ -128,7 +128,7 @@ func manyOpenOneSubject(s tested) {
 	var mu sync.Mutex
 	opened, refused := 0, 0
 	race(func(i int) {
-		err := s.Open(s.t.Context(), opening(fmt.Sprint("ses-", i), "ana", limited(limit, time.Hour)))
+		err := s.tryOpen(opening(fmt.Sprint("ses-", i), "ana", limited(limit, time.Hour)))
 		mu.Lock()
 		defer mu.Unlock()
 		var limited *LimitError
@@ -171,7 +171,7 @@ func manySeeOneExpire(s tested) {
 func everythingAtOnce(s tested) {
 	race(func(i int) {
 		who, id := fmt.Sprint("subject ", i%5), fmt.Sprint("ses-", i)
-		if err := s.Open(s.t.Context(), opening(id, who, limited(8, time.Hour), maxAttempts(2))); err != nil {
+		if err := s.tryOpen(opening(id, who, limited(8, time.Hour), maxAttempts(2))); err != nil {
 			var limited *LimitError
 			if !errors.As(transcript.Error(err), &limited) {
 				s.t.Error(err)
@@ -207,7 +207,7 @@ func (s tested) arrive(id, who string, i int) error {
 	act := opening("res-"+id, who, forProduct(faceAuthentication), limited(20, time.Hour), repeatable(fmt.Sprint("key ", i%9)))
 	var limited *LimitError
 	var again *RepeatedError
-	switch err := s.Reserve(ctx, act); {
+	switch err := s.tryReserve(act); {
 	case errors.As(err, &limited) || errors.As(err, &again) || errors.Is(err, ErrRepeatRunning):
 	case err != nil:
 		return err

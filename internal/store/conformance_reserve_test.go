@@ -49,6 +49,15 @@ func notReserved(s tested) {
 	s.expectNothing(ErrNotReserved, open(act))
 	s.reserve(act)
 	s.expectNothing(ErrNotReserved, open(opening("ses-2", "ana")))
+	// Nor as another session than was reserved, which no limit has counted.
+	for _, change := range []func(*OpenAct){
+		inApp("app-2"), forProduct(faceAuthentication), inProduction, signingUp, func(a *OpenAct) { a.Session.OpenedAt = noon.Add(time.Second) },
+		func(a *OpenAct) {
+			a.Session.Person.CPF, a.CPFs = pseudonym(2, "cpf", "ana"), [][]byte{pseudonym(2, "cpf", "ana")}
+		},
+	} {
+		s.expectNothing(ErrNotReserved, open(opening("ses-1", "ana", change)))
+	}
 	s.release(act)
 	s.expectNothing(ErrNotReserved, open(act))
 	s.expectTrail("ses-1", "open minting", "open refused provider_unavailable")
@@ -70,10 +79,10 @@ func reservationAllOrNothing(s tested) {
 	noPepper.Session.Person.PepperVersion = 9
 	s.reserve(act)
 	s.expectNothing(nil, func() error { return s.OpenReserved(s.t.Context(), noPepper) })
-	s.expectNothing(nil, func() error { return s.Reserve(s.t.Context(), opening("ses-1", "bruno", repeatable("other"))) }) // an id in use
+	s.expectNothing(nil, func() error { return s.tryReserve(opening("ses-1", "bruno", repeatable("other"))) }) // an id in use
 	foreign := opening("ses-2", "bruno", repeatable("other"))
 	foreign.Subjects = [][]byte{pseudonym(1, "subject", "ana")}
-	s.expectNothing(nil, func() error { return s.Reserve(s.t.Context(), foreign) }) // it would have no limit
+	s.expectNothing(nil, func() error { return s.tryReserve(foreign) }) // it would have no limit
 	s.openReserved(finishedAt(act, noon))
 	s.expectStates(map[string]State{"ses-earlier": StateSuperseded, "ses-1": StateOpen})
 }
@@ -91,8 +100,8 @@ func reservationCounts(s tested) {
 	refused := func(want time.Duration) {
 		s.t.Helper()
 		before, others := len(s.trail("")), s.everythingBut("audit", "sqlite_sequence")
-		s.expectLimit(s.Reserve(s.t.Context(), two("ses-x", 10*time.Minute, repeatable("of the refused"))), want)
-		s.expectLimit(s.Open(s.t.Context(), two("ses-x", 10*time.Minute, repeatable("of the refused"))), want)
+		s.expectLimit(s.tryReserve(two("ses-x", 10*time.Minute, repeatable("of the refused"))), want)
+		s.expectLimit(s.tryOpen(two("ses-x", 10*time.Minute, repeatable("of the refused"))), want)
 		if rows := s.trail(""); !slices.Equal(rows[before:], []string{"open refused rate_limited", "open refused rate_limited"}) {
 			s.t.Errorf("audit rows of the refusals: %q", rows[before:])
 		}
@@ -117,10 +126,10 @@ func reservationCounts(s tested) {
 		return opening("ses-5", "carla", openedAt(noon.Add(at)), limited(1, window))
 	}
 	s.sweep(noon.Add(window - time.Microsecond))
-	s.expectLimit(s.Open(s.t.Context(), carla(window-time.Microsecond)), time.Microsecond)
+	s.expectLimit(s.tryOpen(carla(window-time.Microsecond)), time.Microsecond)
 	s.open(carla(window))
 	// None is none, and what is reserved without a limit is no trouble to anybody.
-	s.expectLimit(s.Reserve(s.t.Context(), opening("ses-6", "bruno", limited(0, window))), window)
+	s.expectLimit(s.tryReserve(opening("ses-6", "bruno", limited(0, window))), window)
 }
 
 // The limit finds what a subject reserved under another live pepper, and opening what it opened.
@@ -129,15 +138,15 @@ func reservationAcrossPeppers(s tested) {
 		return func(a *OpenAct) {
 			a.Session.Person.Subject, a.Session.Person.PepperVersion = pseudonym(version, "subject", "ana"), version
 			a.Subjects = [][]byte{pseudonym(1, "subject", "ana"), pseudonym(2, "subject", "ana")}
-			a.Limit.Sessions = 2
+			a.Limits[0].Sessions = 2
 		}
 	}
 	old, current := opening("ses-1", "ana", under(1)), opening("ses-2", "ana", under(2))
 	s.reserve(old)
 	s.reserve(current)
 	for _, version := range []int{1, 2} {
-		s.expectLimit(s.Reserve(s.t.Context(), opening("ses-3", "ana", under(version))), time.Hour)
-		s.expectLimit(s.Open(s.t.Context(), opening("ses-3", "ana", under(version))), time.Hour)
+		s.expectLimit(s.tryReserve(opening("ses-3", "ana", under(version))), time.Hour)
+		s.expectLimit(s.tryOpen(opening("ses-3", "ana", under(version))), time.Hour)
 	}
 	s.openReserved(finishedAt(old, noon))
 	s.openReserved(finishedAt(current, noon))
@@ -244,7 +253,7 @@ func sealedTokensApart(s tested) {
 	if n := s.count("session_tokens"); n != 3 {
 		s.t.Errorf("%d sealed tokens, want 3", n)
 	}
-	err := s.Open(s.t.Context(), opening("ses-"+"ana", "bruno", withToken)) // an id in use
+	err := s.tryOpen(opening("ses-"+"ana", "bruno", withToken)) // an id in use
 	if transcript.Error(err) == nil {
 		s.t.Error("a second token was sealed under one session")
 	}

@@ -209,7 +209,7 @@ func TestDatabaseFull(t *testing.T) {
 		return 0
 	}
 	id := func(i int) string { return fmt.Sprint("ses-", i) }
-	opened := untilFull(func(i int) error { return s.Open(t.Context(), opening(id(i), id(i))) })
+	opened := untilFull(func(i int) error { return s.tryOpen(opening(id(i), id(i))) })
 	granted := untilFull(func(i int) error {
 		if i == opened {
 			t.Fatal("too few sessions to fill the database with grants")
@@ -217,7 +217,7 @@ func TestDatabaseFull(t *testing.T) {
 		_, err := s.Decide(t.Context(), deciding(id(i), StateGranted, id(i), id(i)+"'", id(i)+"''"))
 		return err
 	})
-	reserved := untilFull(func(i int) error { return s.Reserve(t.Context(), opening("res-"+id(i), id(i), repeatable(id(i)))) })
+	reserved := untilFull(func(i int) error { return s.tryReserve(opening("res-"+id(i), id(i), repeatable(id(i)))) })
 	recorded := untilFull(func(i int) error {
 		_, err := s.RecordEvent(t.Context(), happening(id(i), VerdictRefused, id(granted), id(i)))
 		return err
@@ -290,13 +290,13 @@ func TestTwoStoresShareRepeatsAndEvents(t *testing.T) {
 	s.registerPeppers()
 	errs, events := make([]error, racers), make([]*Recorded, racers)
 	race(func(i int) {
-		errs[i] = stores[i%3].Open(t.Context(), opening(fmt.Sprint("ses-", i), "ana", repeatable("k"), withToken))
+		errs[i] = tryOpen(t.Context(), stores[i%3], opening(fmt.Sprint("ses-", i), "ana", repeatable("k"), withToken))
 		var err error
 		if events[i], err = stores[i%3].RecordEvent(t.Context(), happening(plantedEventID, VerdictRefused, "id-1")); transcript.Error(err) != nil {
 			t.Error(err)
 		}
 		var limit *LimitError
-		if err := stores[i%3].Reserve(t.Context(), opening(fmt.Sprint("res-", i), "bruno", limited(5, time.Hour))); err != nil && !errors.As(transcript.Error(err), &limit) {
+		if err := tryReserve(t.Context(), stores[i%3], opening(fmt.Sprint("res-", i), "bruno", limited(5, time.Hour))); err != nil && !errors.As(transcript.Error(err), &limit) {
 			t.Error(err)
 		}
 	})
@@ -316,6 +316,22 @@ func TestTwoStoresShareRepeatsAndEvents(t *testing.T) {
 	}
 }
 
+// The places of every limit are those of the database, however many programs are on it.
+func TestTwoStoresShareLimits(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	stores := []*Store{openSQLite(t, path), openSQLite(t, path)}
+	s := tested{t, stores[0]}
+	s.registerPeppers()
+	for _, l := range everyLimit(9) {
+		if l == (Limit{LimitSubject, 9, 24 * time.Hour}) {
+			continue // another has taken the places
+		}
+		s.expectPlaces(l, func(i int) *Store { return stores[i/2%2] })
+	}
+	s.expectConsistent()
+}
+
 // An act under a context that has ended does nothing, and says why.
 func TestContextEnded(t *testing.T) {
 	t.Parallel()
@@ -324,15 +340,22 @@ func TestContextEnded(t *testing.T) {
 	s.open(opening("ses-1", "ana"))
 	reserved := opening("ses-reserved", "ana")
 	s.reserve(reserved)
+	s.add(credential("key-1"))
 	before := dump(t, s.write)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, decided := s.Decide(ctx, deciding("ses-1", StateGranted, "id"))
 	_, read := s.Session(ctx, "ses-1", noon)
+	_, listed := s.Credentials(ctx, CredentialService)
+	_, found := s.FindCredential(ctx, pseudonym(1, "key", "key-1"))
+	_, certified := s.FindCertificate(ctx, []string{"dns:x"})
+	_, revoked := s.RevokeCredential(ctx, CredentialService, "key-1", noon, byOperator("key-1"))
+	_, explained := s.Trail(ctx, "ses-1", "")
+	_, counted := s.Stats(ctx)
 	_, recorded := s.RecordEvent(ctx, happening("evt-1", VerdictNone, "id"))
 	for act, err := range map[string]error{
-		"Open":                 s.Open(ctx, opening("ses-2", "ana")),
-		"Reserve":              s.Reserve(ctx, opening("ses-3", "ana", repeatable("k"))),
+		"Open":                 tryOpen(ctx, s.Store, opening("ses-2", "ana")),
+		"Reserve":              tryReserve(ctx, s.Store, opening("ses-3", "ana", repeatable("k"))),
 		"OpenReserved":         s.OpenReserved(ctx, reserved),
 		"Release":              s.Release(ctx, "ses-reserved", releasing(reserved)),
 		"Sweep":                s.Sweep(ctx, noon.Add(1000*time.Hour)),
@@ -343,6 +366,14 @@ func TestContextEnded(t *testing.T) {
 		"CountUnauthenticated": s.CountUnauthenticated(ctx, noon, selo.ReasonTooLarge, 1),
 		"RegisterPepper":       s.RegisterPepper(ctx, 3, []byte("x")),
 		"Ready":                s.Ready(ctx),
+		"AddCredential":        s.AddCredential(ctx, credential("key-2"), byOperator("key-2")),
+		"CredentialsUsed":      s.CredentialsUsed(ctx, map[string]time.Time{"key-1": noon}),
+		"RevokeCredential":     revoked,
+		"Credentials":          listed,
+		"FindCredential":       found,
+		"FindCertificate":      certified,
+		"Trail":                explained,
+		"Stats":                counted,
 	} {
 		if !errors.Is(transcript.Error(err), context.Canceled) {
 			t.Errorf("%s: %v, want context.Canceled", act, err)

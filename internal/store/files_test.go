@@ -180,11 +180,60 @@ func TestRowsMigrate(t *testing.T) {
 	s.expectRefused(`UPDATE audit SET note = 'x'`, "never changed")
 	// An event finds the old session, and the limit counts it.
 	s.record(happening("evt-1", VerdictRefused, plantedID), true, true, "ses-granted")
-	s.expectLimit(s.Reserve(t.Context(), opening("ses-x", "bruno", limited(1, time.Hour))), time.Hour)
+	s.expectLimit(s.tryReserve(opening("ses-x", "bruno", limited(1, time.Hour))), time.Hour)
 	act := opening("ses-new", "ana", repeatable("k"))
 	s.reserve(act)
 	s.openReserved(finishedAt(act, noon))
 	s.expectStates(map[string]State{"ses-open": StateSuperseded, "ses-granted": StateGranted, "ses-new": StateOpen})
+	s.expectConsistent()
+}
+
+// What version 2 stored is there too: its reservations are released, its programs go on writing beside ours, and
+// what it opened counts for the limits that find rows.
+func TestRowsOfVersion2Migrate(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	session := func(id, subject, rest string) string {
+		return fmt.Sprintf(`INSERT INTO sessions (id, app, product, purpose, environment, service, subject_issuer, subject, subject_sealed, cpf, pepper_version, assurance,
+			opened_at, token_expires_at, respond_by, max_attempts, policy_id, %s) VALUES ('%s', 'app', '%s', 'login', 'sandbox', '', 'https://id.example', x'%x', x'02', x'%x', 1,
+			'presence', %d, %d, %d, 3, 'policy', %s)`, "state, ended_at", id, faceLiveness, pseudonym(1, "subject", subject), pseudonym(1, "cpf", subject),
+			noon.UnixMicro(), noon.Add(5*time.Minute).UnixMicro(), noon.Add(10*time.Minute).UnixMicro(), rest)
+	}
+	reservation := func(id, subject string) string {
+		return fmt.Sprintf(`INSERT INTO reservations (session_id, app, subject, opened_at, until) VALUES ('%s', 'app', x'%x', %d, %d)`,
+			id, pseudonym(1, "subject", subject), noon.UnixMicro(), noon.Add(time.Hour).UnixMicro())
+	}
+	row := func(session, act, outcome string) string {
+		return fmt.Sprintf(`INSERT INTO audit (at, act, outcome, reasons, session_id, caller_kind, service, app, product, purpose, subject_issuer, subject, cpf,
+			pepper_version, client_ids, request_id, note) VALUES (%d, '%s', '%s', '', '%s', 'user', '', 'app', '', '', '', x'', x'', 1, '', 'req', 'noted')`, noon.UnixMicro(), act, outcome, session)
+	}
+	rows := func(id, subject, rest string) []string {
+		return []string{session(id, subject, rest), fmt.Sprintf(`INSERT INTO session_keys VALUES ('%s', 'mobile', 'client-1')`, id), row(id, "open", "opened")}
+	}
+	makeVersion(t, path, 2, slices.Concat([]string{fmt.Sprintf(`INSERT INTO peppers VALUES (1, x'%x')`, pseudonym(1, "fingerprint", ""))},
+		rows("ses-open", "ana", `'open', NULL`), rows("ses-expired", "ana", `'expired', 5`), []string{
+			row("ses-expired", "expire", "expired"), reservation("ses-reserved", "bruno"), row("ses-reserved", "open", "minting"), reservation("ses-died", "bruno"), row("ses-died", "open", "minting")})...)
+	s := tested{t, openSQLite(t, path)}
+	s.registerPeppers()
+	s.expectStates(map[string]State{"ses-open": StateOpen, "ses-expired": StateExpired})
+	if n := s.count(`sessions WHERE sign_up = 0 AND policy_id = 'policy'`); n != 2 {
+		t.Errorf("%d sessions of version 2, want 2", n)
+	}
+	if all := s.explain("ses-expired", ""); len(all) != 2 || all[0].Note != "noted" {
+		t.Errorf("trail of version 2: %+v", all)
+	}
+	subject, cpf := Limit{LimitSubject, 2, time.Hour}, Limit{LimitCPF, 2, time.Hour}
+	s.refusedBy(opening("ses-x", "ana", limits(subject)), subject, time.Hour)
+	s.refusedBy(opening("ses-x", "", withCPF(1, "ana"), limits(cpf)), cpf, time.Hour)
+	s.refusedBy(opening("ses-x", "bruno", limits(subject)), subject, time.Hour)
+	s.release(opening("ses-died", "bruno"))
+	for _, statement := range slices.Concat([]string{`DELETE FROM reservations WHERE session_id = 'ses-reserved' AND app = 'app'`},
+		rows("ses-reserved", "bruno", `'open', NULL`), rows("ses-beside", "carla", `'open', NULL`)) { // by a program of version 2 that is still running
+		if _, err := s.write.ExecContext(t.Context(), statement); err != nil {
+			t.Error(err)
+		}
+	}
+	s.refusedBy(opening("ses-x", "carla", limits(Limit{LimitCPF, 1, time.Hour})), Limit{LimitCPF, 1, time.Hour}, time.Hour)
 	s.expectConsistent()
 }
 

@@ -71,7 +71,7 @@ func hashed(id string) string {
 
 func (s tested) reserve(act OpenAct) {
 	s.t.Helper()
-	if err := s.Reserve(s.t.Context(), act); transcript.Error(err) != nil {
+	if err := s.tryReserve(act); transcript.Error(err) != nil {
 		s.t.Fatalf("reserving %s: %v", act.Session.ID, err)
 	}
 }
@@ -135,7 +135,7 @@ func (s tested) expectNothing(want error, do func() error) {
 func (s tested) expectRepeated(act OpenAct, session string, state State, sealed []byte) {
 	s.t.Helper()
 	for _, open := range []func(OpenAct) error{
-		func(a OpenAct) error { return s.Open(s.t.Context(), a) }, func(a OpenAct) error { return s.Reserve(s.t.Context(), a) },
+		s.tryOpen, s.tryReserve,
 	} {
 		before, others := s.count("audit"), s.everythingBut("audit", "sqlite_sequence")
 		var again *RepeatedError
@@ -164,7 +164,7 @@ func (s tested) expectRepeated(act OpenAct, session string, state State, sealed 
 func (s tested) expectConflict(act OpenAct, want error) {
 	s.t.Helper()
 	for _, open := range []func(OpenAct) error{
-		func(a OpenAct) error { return s.Open(s.t.Context(), a) }, func(a OpenAct) error { return s.Reserve(s.t.Context(), a) },
+		s.tryOpen, s.tryReserve,
 	} {
 		before, others := s.count("audit"), s.everythingBut("audit", "sqlite_sequence")
 		if err := open(act); !errors.Is(transcript.Error(err), want) {

@@ -56,7 +56,8 @@ func opening(id, who string, changes ...func(*OpenAct)) OpenAct {
 			Keys: map[string]string{"mobile": "client-1"}, MaxAttempts: 3, State: StateOpen,
 		},
 		Subjects: [][]byte{person.Subject},
-		Limit:    Limit{1 << 20, time.Hour},
+		CPFs:     [][]byte{person.CPF},
+		Limits:   []Limit{{LimitSubject, 1 << 20, time.Hour}},
 		Audit:    Audit{Act: "open", CallerKind: "user", App: "app", Product: faceLiveness, Purpose: "login", Person: person, RequestID: "req " + id},
 	}
 	openedAt(noon)(&act)
@@ -85,10 +86,38 @@ func inApp(app string) func(*OpenAct) {
 }
 
 func limited(sessions int, window time.Duration) func(*OpenAct) {
-	return func(a *OpenAct) { a.Limit = Limit{sessions, window} }
+	return limits(Limit{LimitSubject, sessions, window})
 }
 
+func limits(all ...Limit) func(*OpenAct) { return func(a *OpenAct) { a.Limits = all } }
+
 func maxAttempts(n int) func(*OpenAct) { return func(a *OpenAct) { a.Session.MaxAttempts = n } }
+
+// byService makes an opening one that a service asks for.
+func byService(name string) func(*OpenAct) {
+	return func(a *OpenAct) { a.Session.Service, a.Audit.Service, a.Audit.CallerKind = name, name, "service" }
+}
+
+// inProduction is of an app that is not in the sandbox.
+func inProduction(a *OpenAct) { a.Session.Environment = selo.EnvironmentProduction }
+
+// withCPF is of somebody who has this person's CPF, or nobody's, under a pepper of which both are live.
+func withCPF(version int, who string) func(*OpenAct) {
+	return func(a *OpenAct) {
+		a.CPFs = [][]byte{pseudonym(1, "cpf", who), pseudonym(2, "cpf", who)}
+		a.Session.Person.CPF = a.CPFs[version-1]
+		a.Session.Person.PepperVersion = version
+		a.Session.Person.Subject = pseudonym(version, "subject", "of "+a.Session.ID)
+		a.Subjects = [][]byte{a.Session.Person.Subject}
+		a.Audit.Person = a.Session.Person
+	}
+}
+
+func signingUp(a *OpenAct) {
+	a.Session.SignUp, a.Session.Person.CPF, a.Audit.Person.CPF, a.CPFs = true, nil, nil, nil
+}
+
+func noted(note string) func(*OpenAct) { return func(a *OpenAct) { a.Audit.Note = note } }
 
 // deciding returns the act that decides a session a minute after noon, with the ids it uses up.
 func deciding(session string, outcome State, ids ...string) DecideAct {
@@ -135,9 +164,41 @@ func (s tested) registerPeppers() {
 	}
 }
 
+// tryOpen and tryReserve are for acts that may fail, and hold them to returning either an error or the use of every
+// limit that applies.
+func tryOpen(ctx context.Context, s *Store, act OpenAct) error {
+	return eitherOr(act)(s.Open(ctx, act))
+}
+
+func tryReserve(ctx context.Context, s *Store, act OpenAct) error {
+	return eitherOr(act)(s.Reserve(ctx, act))
+}
+
+func eitherOr(act OpenAct) func([]Usage, error) error {
+	return func(all []Usage, err error) error {
+		var of []Limit
+		for _, u := range all {
+			if u.Used < 1 || u.Used > u.Limit.Sessions || u.Reset <= 0 {
+				return fmt.Errorf("use of a limit %+v, of a session that was opened", u)
+			}
+			of = append(of, u.Limit)
+		}
+		if want := slices.DeleteFunc(slices.Clone(act.Limits), func(l Limit) bool { return !l.applies(act) }); err == nil && !slices.Equal(of, want) {
+			return fmt.Errorf("use of the limits %v, want %v", of, want)
+		}
+		if err != nil && all != nil {
+			return errors.Join(errors.New("an error and the use of limits"), err)
+		}
+		return err
+	}
+}
+
+func (s tested) tryOpen(act OpenAct) error    { return tryOpen(s.t.Context(), s.Store, act) }
+func (s tested) tryReserve(act OpenAct) error { return tryReserve(s.t.Context(), s.Store, act) }
+
 func (s tested) open(act OpenAct) {
 	s.t.Helper()
-	if err := s.Open(s.t.Context(), act); transcript.Error(err) != nil {
+	if err := s.tryOpen(act); transcript.Error(err) != nil {
 		s.t.Fatalf("opening %s: %v", act.Session.ID, err)
 	}
 }
@@ -263,6 +324,13 @@ var consistency = []struct{ promise, faults string }{
 		AND act = 'respond' AND reasons <> '' AND reasons NOT LIKE '%session_not_open%' AND (outcome = 'refused' OR reasons LIKE '%too_many_attempts%'))`},
 	{"no session has more attempts than it may", `SELECT id FROM sessions WHERE attempts > max_attempts`},
 	{"a subject has one open session for a product of an app", `SELECT max(id) FROM sessions WHERE state = 'open' GROUP BY subject, app, product HAVING count(*) > 1`},
+
+	{"every session has a CPF, or is a sign-up", `SELECT id FROM sessions WHERE cpf = x'' AND NOT sign_up`},
+	{"what a reservation was counted in has it", `SELECT session_id FROM reservation_usage r WHERE (SELECT count(*) FROM reservation_usage o
+		WHERE o.key = r.key AND o.width = r.width AND o.bucket = r.bucket) > coalesce((SELECT count FROM usage u WHERE u.key = r.key AND u.width = r.width AND u.bucket = r.bucket), 0)`},
+	{"every credential has one audit row of its adding, and of its revocation", `SELECT id FROM credentials WHERE
+		(SELECT count(*) FROM audit WHERE act = 'credential' AND outcome = 'added' AND instr(note || ',', ', credential ' || credentials.id || ',')) <> 1 OR
+		(SELECT count(*) FROM audit WHERE act = 'credential' AND outcome = 'revoked' AND instr(note || ',', ', credential ' || credentials.id || ',')) <> (revoked_at IS NOT NULL)`},
 
 	{"a sealed token is of an open session", `SELECT session_id FROM session_tokens WHERE session_id NOT IN (SELECT id FROM sessions WHERE state = 'open')`},
 	{"what is reserved is no session yet", `SELECT session_id FROM reservations WHERE session_id IN (SELECT id FROM sessions)`},

@@ -22,6 +22,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 	for _, name := range []string{
 		"open", "grant", "refuse, last attempt", "expire by reading",
 		"reserve", "open reserved", "release", "repeat", "take over", "sweep", "event", "grant after events",
+		"open under every limit", "release under every limit", "add credential",
 	} {
 		sc := scenarios[slices.IndexFunc(scenarios, func(sc scenario) bool { return sc.name == name })]
 		t.Run(name, func(t *testing.T) {

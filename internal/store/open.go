@@ -18,10 +18,14 @@ import (
 const reservedFor = time.Minute
 
 // Open records a new session and supersedes the subject's earlier open session of the same app for the same
-// product. A subject over its limit in the app gets a *LimitError and an audit row, and no session. So does,
-// with a *RepeatedError, ErrRepeatConflict or ErrRepeatRunning, a request that was sent before.
-func (s *Store) Open(ctx context.Context, act OpenAct) error {
+// product. It returns the use of each limit that applies, in their order, with this session. Over a limit it returns a
+// *LimitError, and there is an audit row and no session. So is there, with a *RepeatedError, ErrRepeatConflict or
+// ErrRepeatRunning, for a request that was sent before; that counts towards no limit.
+func (s *Store) Open(ctx context.Context, act OpenAct) ([]Usage, error) {
 	return s.open(ctx, act, func(ctx context.Context, tx *sql.Tx) error {
+		if err := countUp(ctx, tx, act, false); err != nil {
+			return err
+		}
 		if err := insertRepeat(ctx, tx, act); err != nil {
 			return err
 		}
@@ -30,13 +34,22 @@ func (s *Store) Open(ctx context.Context, act OpenAct) error {
 }
 
 // Reserve is the first half of opening a session whose token somebody else makes, which takes time: the
-// session counts towards the limit from now on. It refuses as Open does. OpenReserved or Release must follow.
-func (s *Store) Reserve(ctx context.Context, act OpenAct) error {
+// session counts towards the limits from now on. It refuses as Open does. OpenReserved or Release must follow.
+func (s *Store) Reserve(ctx context.Context, act OpenAct) ([]Usage, error) {
 	return s.open(ctx, act, func(ctx context.Context, tx *sql.Tx) error {
 		n := act.Session
-		if _, err := tx.ExecContext(ctx, `INSERT INTO reservations (session_id, app, subject, opened_at, until) VALUES (?, ?, ?, ?, ?)`,
-			n.ID, n.App, n.Person.Subject, n.OpenedAt.UnixMicro(), n.OpenedAt.Add(max(act.Limit.Window, reservedFor)).UnixMicro()); err != nil {
+		keep := reservedFor
+		for _, l := range act.Limits {
+			if _, width, _ := l.series(n); l.By != LimitOpen {
+				keep = max(keep, l.Window+micros(width)) // for as long as it counts, it can be released
+			}
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO reservations (session_id, app, product, environment, subject, cpf, opened_at, until) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+			n.ID, n.App, n.Product, string(n.Environment), n.Person.Subject, orEmpty(n.Person.CPF), n.OpenedAt.UnixMicro(), n.OpenedAt.Add(keep).UnixMicro()); err != nil {
 			return fmt.Errorf("inserting reservation: %w", err)
+		}
+		if err := countUp(ctx, tx, act, true); err != nil {
+			return err
 		}
 		if err := insertRepeat(ctx, tx, act); err != nil {
 			return err
@@ -49,17 +62,45 @@ func (s *Store) Reserve(ctx context.Context, act OpenAct) error {
 
 // OpenReserved is the second half: it turns the reservation into the session, or fails with ErrNotReserved.
 func (s *Store) OpenReserved(ctx context.Context, act OpenAct) error {
+	if err := act.check(); err != nil {
+		return err
+	}
 	return s.act(ctx, func(tx *sql.Tx) error {
-		n := act.Session // whose reservation it is, or it would open on somebody else's place
-		done, err := tx.ExecContext(ctx, `DELETE FROM reservations WHERE session_id = ? AND app = ? AND subject = ?`, n.ID, n.App, n.Person.Subject)
+		n := act.Session // as it was reserved, or it would open on somebody else's place
+		done, err := tx.ExecContext(ctx, `DELETE FROM reservations WHERE session_id = ? AND app = ? AND product = ? AND environment = ?
+			AND subject = ? AND cpf = ? AND opened_at = ?`, n.ID, n.App, n.Product, string(n.Environment), n.Person.Subject, orEmpty(n.Person.CPF), n.OpenedAt.UnixMicro())
 		if err != nil {
 			return fmt.Errorf("ending reservation: %w", err)
 		}
 		if one, err := done.RowsAffected(); err != nil || one != 1 {
 			return errors.Join(ErrNotReserved, err)
 		}
+		if err := stillRoom(ctx, tx, act); err != nil {
+			return err
+		}
 		return insertSession(ctx, tx, act)
 	})
+}
+
+// stillRoom fails with ErrNotReserved when a reservation has taken so long that it was no longer counted among the
+// open sessions, and others have its place.
+func stillRoom(ctx context.Context, tx *sql.Tx, act OpenAct) error {
+	if act.Audit.At.Sub(act.Session.OpenedAt) < reservedFor {
+		return nil
+	}
+	for _, l := range act.Limits {
+		if l.By != LimitOpen {
+			continue
+		}
+		c, err := l.countOpen(ctx, tx, act, act.Audit.At.UnixMicro())
+		if err != nil {
+			return fmt.Errorf("counting for limit %v: %w", l, err)
+		}
+		if c.used >= l.Sessions {
+			return fmt.Errorf("limit %v: %w", l, ErrNotReserved)
+		}
+	}
+	return nil
 }
 
 // Release gives a reservation up: no token came of it, and it counts no more. row says why. It fails with
@@ -82,7 +123,12 @@ func (s *Store) Release(ctx context.Context, sessionID string, row Audit) error 
 }
 
 func release(ctx context.Context, tx *sql.Tx, sessionID string) error {
-	for _, statement := range []string{`DELETE FROM reservations WHERE session_id = ?`, `DELETE FROM idempotency WHERE session_id = ?`} {
+	for _, statement := range []string{
+		`UPDATE usage SET count = count - 1 WHERE count > 0 AND (key, width, bucket) IN
+			(SELECT key, width, bucket FROM reservation_usage WHERE session_id = ?)`,
+		`DELETE FROM reservations WHERE session_id = ?`,
+		`DELETE FROM idempotency WHERE session_id = ?`,
+	} {
 		if _, err := tx.ExecContext(ctx, statement, sessionID); err != nil {
 			return fmt.Errorf("releasing reservation: %w", err)
 		}
@@ -90,12 +136,32 @@ func release(ctx context.Context, tx *sql.Tx, sessionID string) error {
 	return nil
 }
 
-// open runs the checks that come before any session, and then do.
-func (s *Store) open(ctx context.Context, act OpenAct, do func(context.Context, *sql.Tx) error) error {
-	if !slices.ContainsFunc(act.Subjects, func(b []byte) bool { return bytes.Equal(b, act.Session.Person.Subject) }) {
+// check reports an act that some limit would not find.
+func (act OpenAct) check() error {
+	person := act.Session.Person
+	among := func(all [][]byte, one []byte) bool {
+		return slices.ContainsFunc(all, func(b []byte) bool { return bytes.Equal(b, one) })
+	}
+	switch {
+	case !among(act.Subjects, person.Subject):
 		return errors.New("opening a session: its own subject is not among the subjects; it would have no limit")
+	case len(person.CPF) > 0 && !among(act.CPFs, person.CPF):
+		return errors.New("opening a session: its own CPF is not among the CPFs; it would have no limit")
+	case len(person.CPF) == 0 && len(act.CPFs) > 0 || slices.ContainsFunc(act.CPFs, func(b []byte) bool { return len(b) == 0 }):
+		return errors.New("opening a session: it has no CPF and there are CPFs to look for, or one of them is empty")
+	case len(person.CPF) == 0 && !act.Session.SignUp:
+		return errors.New("opening a session: it has no CPF and is not a sign-up")
+	}
+	return nil
+}
+
+// open runs the checks that come before any session, and then do.
+func (s *Store) open(ctx context.Context, act OpenAct, do func(context.Context, *sql.Tx) error) ([]Usage, error) {
+	if err := act.check(); err != nil {
+		return nil, err
 	}
 	var answer error // of an act that is done all the same: it is on the record
+	var usage []Usage
 	err := s.act(ctx, func(tx *sql.Tx) error {
 		row := act.Audit
 		repeated, err := sentBefore(ctx, tx, act)
@@ -110,21 +176,25 @@ func (s *Store) open(ctx context.Context, act OpenAct, do func(context.Context, 
 			}
 			return insertAudit(ctx, tx, row)
 		}
-		limited, err := overLimit(ctx, tx, act)
-		if err != nil {
+		var over *LimitError
+		if usage, over, err = checkLimits(ctx, tx, act); err != nil {
 			return err
 		}
-		if limited != nil {
-			answer = limited
+		if over != nil {
+			answer = over
 			row.Outcome, row.Reasons, row.SessionID = "refused", []selo.Reason{selo.ReasonRateLimited}, ""
+			row.Note = joinNotes(row.Note, "limit "+over.Limit.String())
 			return insertAudit(ctx, tx, row)
 		}
 		return do(ctx, tx)
 	})
-	if err != nil {
-		return err
+	switch {
+	case err != nil:
+		return nil, err
+	case answer != nil:
+		return nil, answer
 	}
-	return answer
+	return usage, nil
 }
 
 // sentBefore returns what became of the same request before, as an error, or nil.
@@ -204,11 +274,11 @@ func insertSession(ctx context.Context, tx *sql.Tx, act OpenAct) error {
 	}
 	if _, err := tx.ExecContext(ctx, `INSERT INTO sessions (id, app, product, purpose, environment, service,
 		subject_issuer, subject, subject_sealed, cpf, pepper_version, assurance, opened_at, token_expires_at,
-		respond_by, max_attempts, policy_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		respond_by, max_attempts, policy_id, sign_up) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		n.ID, n.App, n.Product, n.Purpose, string(n.Environment), n.Service,
-		n.Person.SubjectIssuer, n.Person.Subject, n.SubjectSealed, n.Person.CPF, n.Person.PepperVersion,
+		n.Person.SubjectIssuer, n.Person.Subject, n.SubjectSealed, orEmpty(n.Person.CPF), n.Person.PepperVersion,
 		n.Assurance.String(), n.OpenedAt.UnixMicro(), n.TokenExpiresAt.UnixMicro(), n.RespondBy.UnixMicro(),
-		n.MaxAttempts, n.PolicyID); err != nil {
+		n.MaxAttempts, n.PolicyID, n.SignUp); err != nil {
 		return fmt.Errorf("inserting session: %w", err)
 	}
 	for _, role := range slices.Sorted(maps.Keys(n.Keys)) {
@@ -228,37 +298,14 @@ func insertSession(ctx context.Context, tx *sql.Tx, act OpenAct) error {
 	return insertAudit(ctx, tx, row)
 }
 
-// overLimit counts the sessions that the subject opened in the app and the window, and those that are being
-// opened. It returns when the oldest of them leaves it.
-func overLimit(ctx context.Context, tx *sql.Tx, act OpenAct) (*LimitError, error) {
-	subjects, args := inClause(act.Subjects)
-	since := act.Session.OpenedAt.Add(-act.Limit.Window)
-	of := append(args, act.Session.App, since.UnixMicro(), act.Limit.Sessions)
-	// The newest N in the window: with N of them, room comes when the oldest of those leaves.
-	const newest = `SELECT opened_at FROM (SELECT opened_at FROM `
-	where := ` WHERE subject IN ` + subjects + ` AND app = ? AND opened_at > ? ORDER BY opened_at DESC LIMIT ?)`
-	var count int
-	var oldest sql.NullInt64
-	if err := tx.QueryRowContext(ctx, `SELECT count(*), min(opened_at) FROM (`+newest+`sessions`+where+` UNION ALL `+newest+`reservations`+where+
-		` ORDER BY opened_at DESC LIMIT ?)`, slices.Concat(of, of, []any{act.Limit.Sessions})...).Scan(&count, &oldest); err != nil {
-		return nil, fmt.Errorf("counting sessions: %w", err)
-	}
-	switch {
-	case count < act.Limit.Sessions:
-		return nil, nil
-	case count == 0: // a limit of none
-		return &LimitError{RetryAfter: act.Limit.Window}, nil
-	}
-	return &LimitError{RetryAfter: fromMicro(oldest).Sub(since)}, nil
-}
-
-// Sweep forgets what is past its time: reservations that became nothing, requests that nobody repeats any more,
-// sealed tokens of sessions that nobody answered. These sessions are recorded as expired: a clock that goes back must
+// Sweep forgets what is past its time: reservations that became nothing, requests that nobody repeats any more, counts
+// that no window reaches, sealed tokens of sessions that nobody answered. The sessions of those are recorded as expired: a clock that goes back must
 // not find them open without their token.
 func (s *Store) Sweep(ctx context.Context, now time.Time) error {
 	var some bool
 	if err := s.read.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM reservations WHERE until <= ?1)
-		OR EXISTS (SELECT 1 FROM idempotency WHERE until <= ?1) OR EXISTS (SELECT 1 FROM session_tokens WHERE until <= ?1)`,
+		OR EXISTS (SELECT 1 FROM idempotency WHERE until <= ?1) OR EXISTS (SELECT 1 FROM session_tokens WHERE until <= ?1)
+		OR EXISTS (SELECT 1 FROM usage WHERE until <= ?1)`,
 		now.UnixMicro()).Scan(&some); err != nil || !some {
 		return err
 	}
@@ -272,7 +319,8 @@ func (s *Store) Sweep(ctx context.Context, now time.Time) error {
 				return err
 			}
 		}
-		for _, statement := range []string{`DELETE FROM reservations WHERE until <= ?`, `DELETE FROM idempotency WHERE until <= ?`, `DELETE FROM session_tokens WHERE until <= ?`} {
+		for _, statement := range []string{`DELETE FROM reservations WHERE until <= ?`, `DELETE FROM idempotency WHERE until <= ?`, `DELETE FROM session_tokens WHERE until <= ?`,
+			`DELETE FROM usage WHERE until <= ?`} {
 			if _, err := tx.ExecContext(ctx, statement, now.UnixMicro()); err != nil {
 				return fmt.Errorf("sweeping: %w", err)
 			}

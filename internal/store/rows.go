@@ -11,7 +11,7 @@ import (
 
 const selectSession = `SELECT id, app, product, purpose, environment, service, subject_issuer, subject, subject_sealed,
 	cpf, pepper_version, assurance, opened_at, token_expires_at, respond_by, max_attempts, attempts, state, ended_at,
-	reasons, proved, receipt_id, policy_id,
+	reasons, proved, receipt_id, policy_id, sign_up,
 	(SELECT group_concat(role || '=' || client_id, ' ') FROM session_keys WHERE session_id = sessions.id)
 	FROM sessions`
 
@@ -32,7 +32,7 @@ func scanSessions(rows *sql.Rows, err error) (_ []*Session, failed error) {
 		if err := rows.Scan(&s.ID, &s.App, &s.Product, &s.Purpose, &s.Environment, &s.Service, &s.Person.SubjectIssuer,
 			&s.Person.Subject, &s.SubjectSealed, &s.Person.CPF, &s.Person.PepperVersion, &assurance, &opened,
 			&tokenExpires, &respond, &s.MaxAttempts, &s.Attempts, &s.State, &ended, &reasons, &proved, &s.ReceiptID,
-			&s.PolicyID, &keys); err != nil {
+			&s.PolicyID, &s.SignUp, &keys); err != nil {
 			return nil, fmt.Errorf("reading session: %w", err)
 		}
 		if err := s.Assurance.UnmarshalText([]byte(assurance)); err != nil {
@@ -44,14 +44,9 @@ func scanSessions(rows *sql.Rows, err error) (_ []*Session, failed error) {
 			}
 		}
 		s.OpenedAt, s.TokenExpiresAt, s.RespondBy, s.EndedAt = fromMicro(opened), fromMicro(tokenExpires), fromMicro(respond), fromMicro(ended)
-		for _, r := range strings.Fields(reasons) {
-			s.Reasons = append(s.Reasons, selo.Reason(r))
-		}
-		s.Keys = make(map[string]string)
-		for _, pair := range strings.Fields(keys.String) {
-			role, clientID, _ := strings.Cut(pair, "=")
-			s.Keys[role] = clientID
-		}
+		s.Reasons = splitReasons(reasons)
+		s.Person.CPF = orNil(s.Person.CPF)
+		s.Keys = splitKeys(keys.String)
 		all = append(all, &s)
 	}
 	if err := rows.Err(); err != nil {
@@ -77,7 +72,7 @@ func fromMicro(t sql.NullInt64) time.Time {
 	return time.UnixMicro(t.Int64).UTC()
 }
 
-func inClause(values [][]byte) (string, []any) {
+func inClause[T any](values []T) (string, []any) {
 	args := make([]any, len(values))
 	for i, v := range values {
 		args[i] = v
@@ -93,10 +88,35 @@ func joinReasons(rs []selo.Reason) string {
 	return strings.Join(words, " ")
 }
 
+func splitReasons(text string) (rs []selo.Reason) {
+	for _, r := range strings.Fields(text) {
+		rs = append(rs, selo.Reason(r))
+	}
+	return rs
+}
+
+// splitKeys reads pairs of role=client_id: role to client ID.
+func splitKeys(text string) map[string]string {
+	keys := make(map[string]string)
+	for _, pair := range strings.Fields(text) {
+		role, clientID, _ := strings.Cut(pair, "=")
+		keys[role] = clientID
+	}
+	return keys
+}
+
 // orEmpty keeps nil from becoming NULL.
 func orEmpty(b []byte) []byte {
 	if b == nil {
 		return []byte{}
+	}
+	return b
+}
+
+// orNil is its reverse.
+func orNil(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
 	}
 	return b
 }

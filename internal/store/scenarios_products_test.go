@@ -47,9 +47,9 @@ var openScenarios = []scenario{
 	{
 		name:  "reserve",
 		setup: beside,
-		act:   func(ctx context.Context, s *Store) error { return s.Reserve(ctx, reservable()) },
+		act:   func(ctx context.Context, s *Store) error { return tryReserve(ctx, s, reservable()) },
 		again: func(s tested, took bool) {
-			s.expectTook(took, s.Reserve(s.t.Context(), reservable()), ErrRepeatRunning)
+			s.expectTook(took, s.tryReserve(reservable()), ErrRepeatRunning)
 			s.expectBeside(StateOpen)
 			s.openReserved(finishedAt(reservable(), noon.Add(2*time.Minute)))
 			s.expectBeside(StateSuperseded)
@@ -97,7 +97,7 @@ var openScenarios = []scenario{
 		},
 		act: func(ctx context.Context, s *Store) error {
 			var again *RepeatedError
-			if err := s.Open(ctx, reservable()); !errors.As(err, &again) {
+			if err := tryOpen(ctx, s, reservable()); !errors.As(err, &again) {
 				return err
 			}
 			return nil
@@ -114,7 +114,7 @@ var openScenarios = []scenario{
 		},
 		act: func(ctx context.Context, s *Store) error {
 			var again *RepeatedError
-			if err := s.Reserve(ctx, opening("ses-new", "ana", repeatable("k"), openedAt(noon.Add(time.Hour)))); !errors.As(err, &again) {
+			if err := tryReserve(ctx, s, opening("ses-new", "ana", repeatable("k"), openedAt(noon.Add(time.Hour)))); !errors.As(err, &again) {
 				return err
 			}
 			return nil
@@ -131,9 +131,9 @@ var openScenarios = []scenario{
 			s.reserve(opening("ses-died", "ana", repeatable("k")))
 			s.open(opening("ses-forgotten", "carla", repeatableUnder("k", "the request", 2), openedAt(noon.Add(-24*time.Hour))))
 		},
-		act: func(ctx context.Context, s *Store) error { return s.Reserve(ctx, takingOver()) },
+		act: func(ctx context.Context, s *Store) error { return tryReserve(ctx, s, takingOver()) },
 		again: func(s tested, took bool) {
-			s.expectTook(took, s.Reserve(s.t.Context(), takingOver()), ErrRepeatRunning)
+			s.expectTook(took, s.tryReserve(takingOver()), ErrRepeatRunning)
 			s.expectNothing(ErrNotReserved, func() error {
 				return s.OpenReserved(s.t.Context(), finishedAt(opening("ses-died", "ana"), noon.Add(time.Minute)))
 			})

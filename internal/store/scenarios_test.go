@@ -28,7 +28,7 @@ type scenario struct {
 }
 
 // scenarios are the acts in the forms that write the most.
-var scenarios = slices.Concat(journeyScenarios, openScenarios, eventScenarios)
+var scenarios = slices.Concat(journeyScenarios, openScenarios, eventScenarios, limitScenarios, credentialScenarios)
 
 var journeyScenarios = []scenario{
 	{
@@ -37,9 +37,9 @@ var journeyScenarios = []scenario{
 			s.open(opening("ses-earlier", "ana"))
 			s.open(opening("ses-other", "bruno"))
 		},
-		act: func(ctx context.Context, s *Store) error { return s.Open(ctx, openSuperseding()) },
+		act: func(ctx context.Context, s *Store) error { return tryOpen(ctx, s, openSuperseding()) },
 		again: func(s tested, took bool) {
-			err := s.Open(s.t.Context(), openSuperseding())
+			err := s.tryOpen(openSuperseding())
 			if took != (transcript.Error(err) != nil) {
 				s.t.Errorf("opening again: %v, when the first took place is %v", err, took)
 			}
@@ -50,7 +50,7 @@ var journeyScenarios = []scenario{
 		name:  "open over the limit",
 		setup: func(s tested) { s.open(opening("ses-1", "ana")) },
 		act: func(ctx context.Context, s *Store) error {
-			err := s.Open(ctx, opening("ses-2", "ana", limited(1, time.Hour)))
+			err := tryOpen(ctx, s, opening("ses-2", "ana", limited(1, time.Hour)))
 			var limit *LimitError
 			if errors.As(err, &limit) {
 				return nil // this is the act

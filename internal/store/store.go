@@ -44,6 +44,7 @@ type Session struct {
 	Purpose        string
 	Environment    selo.Environment
 	Service        string // the service that opened it; "" when the end user did
+	SignUp         bool   // opened without a CPF; otherwise there is one
 	Person         Person
 	SubjectSealed  []byte
 	Assurance      selo.Assurance    // that the purpose requires
@@ -65,8 +66,8 @@ type Session struct {
 // Audit is one row of the trail: who did what to which session, and how it ended.
 type Audit struct {
 	At         time.Time
-	Act        string // open, supersede, respond, expire, read, webhook
-	Outcome    string // minting, opened, repeated, refused, evidence, contradicts, or the state that the session came to
+	Act        string // open, supersede, respond, expire, read, webhook, credential
+	Outcome    string // minting, opened, repeated, refused, evidence, contradicts, added, revoked, or the state that the session came to
 	Reasons    []selo.Reason
 	SessionID  string
 	CallerKind string
@@ -80,19 +81,16 @@ type Audit struct {
 	Note       string // what else is known, in words of ours
 }
 
-// Limit is how many sessions a subject may open in a sliding window. Zero sessions is none.
-type Limit struct {
-	Sessions int
-	Window   time.Duration
-}
-
 // OpenAct opens a session.
 type OpenAct struct {
 	Session Session
 	// Subjects are the pseudonyms of the same subject under every live pepper, the session's own
 	// among them: by these its earlier sessions are found.
 	Subjects [][]byte
-	Limit    Limit
+	// CPFs are the same for the CPF; empty when the session has none.
+	CPFs [][]byte
+	// Limits must all have room. There may be several by the same, with different windows.
+	Limits []Limit
 	// Repeats name a request that its caller may send again, under every live pepper: the first is recorded,
 	// by all it is found. Empty when the caller did not ask for that.
 	Repeats     []Repeat
@@ -141,21 +139,17 @@ type Decided struct {
 }
 
 var (
-	// ErrNotFound means that there is no such session.
-	ErrNotFound = errors.New("no such session")
+	// ErrNotFound means that there is no such session, or no such credential.
+	ErrNotFound = errors.New("not found")
 	// ErrRepeatConflict means that another request was sent under the same key. It is in the audit trail.
 	ErrRepeatConflict = errors.New("another request was sent under this key")
 	// ErrRepeatRunning means that the same request is being answered right now. It is in the audit trail.
 	ErrRepeatRunning = errors.New("the same request is being answered")
 	// ErrNotReserved means that a reservation is gone, and the session cannot be opened on it.
 	ErrNotReserved = errors.New("the reservation is gone")
+	// ErrCredentialConflict means that another credential has what must be its own, or that its service is another's.
+	// The error that wraps it says which.
+	ErrCredentialConflict = errors.New("credentials conflict")
 	// ErrPepperChanged means that a pepper version is in use with another pepper.
 	ErrPepperChanged = errors.New("another pepper was used under this version before; put that file back, or list this one under a higher version")
 )
-
-// LimitError says that a subject has opened too many sessions. The refusal is in the audit trail.
-type LimitError struct {
-	RetryAfter time.Duration
-}
-
-func (e *LimitError) Error() string { return "too many sessions in the window" }
