@@ -37,7 +37,7 @@ func (c *Config) listener(f *faults) *tls.Config {
 		if err != nil {
 			f.add("tls", "cert_file and key_file do not load: %v", withoutPath(err))
 		}
-		cfg := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+		cfg := &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true, NextProtos: []string{"h2", "http/1.1"}}
 		if c.TLS.ClientCAFile != "" {
 			pem, err := os.ReadFile(c.path(c.TLS.ClientCAFile))
 			cfg.ClientCAs, cfg.ClientAuth = x509.NewCertPool(), tls.VerifyClientCertIfGiven
@@ -122,7 +122,7 @@ func (c *Config) build(ctx context.Context, log *slog.Logger, m *metrics.Metrics
 	p.callers.UseStore(p.store)
 	if p.broker, err = broker.New(ctx, cfg); err == nil {
 		p.handler, err = api.New(api.Config{Broker: p.broker, Callers: p.callers, ReceiptKeys: cfg.ReceiptKey.Public(),
-			TrustedProxies: proxies, Metrics: m, Log: log})
+			TrustedProxies: proxies, ClientCAs: p.clientCAs(), Metrics: m, Log: log})
 	}
 	if err != nil {
 		if before == nil {
@@ -133,6 +133,13 @@ func (c *Config) build(ctx context.Context, log *slog.Logger, m *metrics.Metrics
 	c.declare(m, cfg)
 	p.warnings = append(cfg.Keys.Warnings(), c.looseFiles()...)
 	return p, nil
+}
+
+func (p *parts) clientCAs() *x509.CertPool {
+	if p.tls == nil {
+		return nil
+	}
+	return p.tls.ClientCAs
 }
 
 // declare tells the metrics every name that may be a label.

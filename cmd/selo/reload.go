@@ -33,7 +33,8 @@ func (s *serving) tls() *tls.Config {
 	if s.now.Load().tls == nil {
 		return nil
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+	// A resumed connection would have the certificates of an earlier moment.
+	return &tls.Config{MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		return s.now.Load().tls, nil
 	}}
 }

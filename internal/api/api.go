@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	_ "embed"
 	"errors"
 	"io"
@@ -40,7 +41,7 @@ const maxBody = 64 << 10
 // maxEvent leaves room for the largest of the provider's events, which carry whole documents' data.
 const maxEvent = 1 << 20
 
-// Config of the handler. All fields are required, but for the last three.
+// Config of the handler. All fields are required, but for the last four.
 type Config struct {
 	Broker      *broker.Broker
 	Callers     *policy.Authenticator
@@ -48,6 +49,7 @@ type Config struct {
 	Log         *slog.Logger
 
 	TrustedProxies []netip.Prefix   // whose X-Forwarded-For is believed
+	ClientCAs      *x509.CertPool   // of services' client certificates; nil takes none
 	Metrics        *metrics.Metrics // nil counts nothing
 	Now            func() time.Time // of the throttling; nil is time.Now
 }
@@ -206,8 +208,8 @@ func (x *exchange) caller() *policy.Caller {
 	switch {
 	case len(values) == 1:
 		c, err = x.Callers.Authenticate(x.r.Context(), values[0])
-	case len(values) == 0 && x.r.TLS != nil && len(x.r.TLS.VerifiedChains) > 0:
-		c, err = x.Callers.AuthenticateCertificate(x.r.Context(), x.r.TLS.VerifiedChains[0][0])
+	case len(values) == 0 && x.ClientCAs != nil && x.r.TLS != nil && len(x.r.TLS.PeerCertificates) > 0:
+		c, err = x.certificate()
 	default:
 		err = &selo.Error{Reason: selo.ReasonCallerUnauthenticated, Field: "authorization", Detail: "send exactly one Authorization header: Bearer and a token or an API key"}
 	}
@@ -224,6 +226,21 @@ func (x *exchange) caller() *policy.Caller {
 		x.log = append(x.log, slog.String("service", c.Name))
 	}
 	return c
+}
+
+// certificate authenticates the service that showed a client certificate. TLS has verified it when the connection
+// began, which may be long ago and by other authorities: so it is verified again.
+func (x *exchange) certificate() (*policy.Caller, error) {
+	shown := x.r.TLS.PeerCertificates
+	between := x509.NewCertPool()
+	for _, c := range shown[1:] {
+		between.AddCert(c)
+	}
+	if _, err := shown[0].Verify(x509.VerifyOptions{Roots: x.ClientCAs, Intermediates: between, CurrentTime: x.Now(),
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
+		return nil, &selo.Error{Reason: selo.ReasonCallerUnauthenticated, Field: "client certificate", Detail: "does not verify: it has expired, or is of another authority"}
+	}
+	return x.Callers.AuthenticateCertificate(x.r.Context(), shown[0])
 }
 
 // read decodes the body, which must be one JSON object of exactly the fields of v, or answers and returns
