@@ -38,6 +38,8 @@ func TestMain(m *testing.M) {
 //	selo ARG… [<FILE]           the program; <FILE is its standard input
 //	exits CODE ARG… [<FILE]     the same, which must end with this exit status
 //	response FILE SECRET JSON   writes a signed response with that payload, signed with the bytes of SECRET
+//	demo-config                 writes a complete configuration, selo.yaml, with its secrets and database
+//	revoke-key FILE             revokes the service's API key in FILE
 //	secret FILE TEXT            writes TEXT, with \n and \r, to a file that must not come out of anything
 func TestScripts(t *testing.T) {
 	selo := func(ts *testscript.TestScript, want int, args []string) {
@@ -80,6 +82,15 @@ func TestScripts(t *testing.T) {
 				token := sandbox.Sign(secret, []byte(sandbox.HS256Header), []byte(args[2]))
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(token+"\n"), 0o600))
 				ts.Setenv(strings.TrimSuffix(args[0], ".jwt"), token)
+			},
+			"demo-config": func(ts *testscript.TestScript, _ bool, _ []string) {
+				cfg, err := demoConfig(ts.MkAbs("."), "127.0.0.1:0", "", demoURLs{Sandbox: "http://127.0.0.1:1", IdP: "http://127.0.0.1:1"})
+				ts.Check(err)
+				ts.Check(cfg.demoCredentials(t.Context()))
+				plantSecrets(t, ts.MkAbs("."))
+			},
+			"revoke-key": func(ts *testscript.TestScript, _ bool, args []string) {
+				selo(ts, exitOK, []string{"service", "revoke", strings.TrimSpace(ts.ReadFile(args[0])), "--config", "selo.yaml"})
 			},
 			"secret": func(ts *testscript.TestScript, _ bool, args []string) {
 				text := strings.NewReplacer(`\n`, "\n", `\r`, "\r").Replace(args[1])

@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	_ "embed"
 	"errors"
@@ -56,9 +57,13 @@ type Config struct {
 
 type server struct {
 	Config
-	jwks   []byte
-	failed *throttle // unauthenticated, by address
+	jwks    []byte
+	failed  *throttle[netip.Prefix] // unauthenticated, by address
+	refused *throttle[userID]       // end users, by what they made us write
 }
+
+// userID is the SHA-256 of a subject.
+type userID [sha256.Size]byte
 
 // New returns the handler of the whole API.
 func New(cfg Config) (http.Handler, error) {
@@ -72,7 +77,7 @@ func New(cfg Config) (http.Handler, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &server{cfg, jwks, newThrottle(cfg.Now)}
+	s := &server{cfg, jwks, newThrottle[netip.Prefix](failuresAtOnce, failureEvery, cfg.Now), newThrottle[userID](refusalsAtOnce, refusalEvery, cfg.Now)}
 	mux := http.NewServeMux()
 	methods := make(map[string]string) // by path
 	routes := []struct {
@@ -123,6 +128,7 @@ type exchange struct {
 	r      *http.Request
 	act    context.Context // of what the broker does: it goes on, and on the record, when the client leaves
 	id     string
+	user   userID // of an end user; zero for everybody else
 	status int
 	log    []slog.Attr
 }
@@ -194,7 +200,7 @@ func (x *exchange) json(status int, v any) {
 // caller authenticates the request, or answers it and returns nil.
 func (x *exchange) caller() *policy.Caller {
 	values := x.r.Header.Values("Authorization")
-	address := clientAddress(x.r, x.TrustedProxies)
+	address := throttled(clientAddress(x.r, x.TrustedProxies))
 	// Others may sit behind the same address, in a mobile network thousands: whoever was recognised before is.
 	if wait, over := x.failed.over(address); over && (len(values) != 1 || !x.Callers.Recognise(x.act, values[0])) {
 		x.Metrics.Throttled()
@@ -221,11 +227,28 @@ func (x *exchange) caller() *policy.Caller {
 		x.fail(err)
 		return nil
 	}
+	if c.Kind == policy.KindEndUser {
+		x.user = sha256.Sum256([]byte(c.Subject.Issuer + "\x00" + c.Subject.ID))
+		if wait, over := x.refused.over(x.user); over {
+			x.Broker.Unauthenticated(selo.ReasonRateLimited) // counted: no row for each
+			x.fail(&broker.Refusal{RetryAfter: wait, Err: &selo.Error{Reason: selo.ReasonRateLimited, Field: "authorization",
+				Detail: "too many requests of this user were refused or repeated"}})
+			return nil
+		}
+	}
 	x.log = append(x.log, slog.String("caller", string(c.Kind)), slog.String("app", c.App))
 	if c.Name != "" {
 		x.log = append(x.log, slog.String("service", c.Name))
 	}
 	return c
+}
+
+// onRecord notes that the request left a row and no new session. So that an insistent user does not fill the disk there
+// are not many of these; a service, which speaks for many users, has no such bound.
+func (x *exchange) onRecord() {
+	if x.user != (userID{}) {
+		x.refused.failed(x.user)
+	}
 }
 
 // certificate authenticates the service that showed a client certificate. TLS has verified it when the connection

@@ -68,6 +68,7 @@ var statuses = map[selo.Reason]struct {
 
 // fail answers with the problem that err is. Whatever is not a refusal is an internal error, which denies.
 func (x *exchange) fail(err error) {
+	x.onRecord()
 	var e *selo.Error
 	if !errors.As(err, &e) {
 		x.Log.ErrorContext(x.r.Context(), "internal error", "request_id", x.id, "error", err)

@@ -233,6 +233,7 @@ func (p *player) ready() *house {
 //	lab publish KID…               the kids under which its RSA key is published
 //	lab backend|introspect TEXT    what these answer from now on
 //	revoke NAME                    revokes an API key
+//	insist N WHO                   asks so often, as somebody, for what is refused
 //	flood N HEADER VALUE           sends so many requests without a good credential
 //	attempts N                     refused responses until a session is denied; likewise
 //	clock DURATION                 lets time pass
@@ -267,6 +268,12 @@ func (p *player) do(words []string) {
 		}
 		if _, err := p.ready().store.RevokeCredential(p.t.Context(), store.CredentialService, id, p.house.clock.Now(), store.Audit{}); err != nil {
 			p.t.Fatal(err)
+		}
+	case "insist":
+		for range p.number(words[1]) {
+			if a := p.ready().send("POST", "/v1/sessions", words[2], `{"product":"caf/palm","purpose":"login"}`, nil); a.status < 400 || a.status >= 429 {
+				p.t.Fatalf("%s: %d %s", p.at, a.status, a.body)
+			}
 		}
 	case "flood":
 		header := http.Header{"Authorization": {"Bearer a.b.c"}}

@@ -76,6 +76,9 @@ func (s *server) openSession(x *exchange) {
 		return
 	}
 	x.log = append(x.log, slog.String("session", opened.SessionID), slog.String("product", opened.Product), slog.String("purpose", opened.Purpose))
+	if len(opened.Usage) == 0 {
+		x.onRecord() // a repeated request
+	}
 	x.w.Header().Set("Location", "/v1/sessions/"+opened.SessionID)
 	for _, u := range opened.Usage {
 		x.rateLimit(u.Limit, u.Limit.Sessions-u.Used, u.Reset)
@@ -186,6 +189,9 @@ func (s *server) session(x *exchange) {
 	if err != nil {
 		x.fail(err)
 		return
+	}
+	if n.Receipt != "" {
+		x.onRecord()
 	}
 	x.log = append(x.log, slog.String("session", n.ID), slog.String("state", string(n.State)))
 	x.json(http.StatusOK, sessionAnswer(n))

@@ -17,15 +17,15 @@ func (h *hand) move(d time.Duration) { h.at = h.at.Add(d) }
 
 func newHand() *hand { return &hand{time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)} }
 
-func fail(t *throttle, a netip.Addr, times int) {
+func fail(t *throttle[netip.Prefix], a netip.Addr, times int) {
 	for range times {
-		t.failed(a)
+		t.failed(throttled(a))
 	}
 }
 
-func wantOver(t *testing.T, th *throttle, a netip.Addr, want time.Duration) {
+func wantOver(t *testing.T, th *throttle[netip.Prefix], a netip.Addr, want time.Duration) {
 	t.Helper()
-	if retryAfter, over := th.over(a); over != (want > 0) || retryAfter != want {
+	if retryAfter, over := th.over(throttled(a)); over != (want > 0) || retryAfter != want {
 		t.Errorf("%v is over: %v for %v, want %v", a, over, retryAfter, want)
 	}
 }
@@ -37,7 +37,7 @@ var (
 
 func TestThrottleEdge(t *testing.T) {
 	clock := newHand()
-	th := newThrottle(clock.now)
+	th := newThrottle[netip.Prefix](failuresAtOnce, failureEvery, clock.now)
 	for range 100 {
 		wantOver(t, th, ana, 0) // asking takes nothing, and keeps nothing
 	}
@@ -46,7 +46,7 @@ func TestThrottleEdge(t *testing.T) {
 	}
 	for range 60 {
 		wantOver(t, th, ana, 0)
-		th.failed(ana)
+		th.failed(throttled(ana))
 	}
 	wantOver(t, th, ana, 2*time.Second)
 	wantOver(t, th, bruno, 0)
@@ -60,43 +60,43 @@ func TestThrottleEdge(t *testing.T) {
 	wantOver(t, th, ana, 1)
 	clock.move(1)
 	wantOver(t, th, ana, 0)
-	th.failed(ana)
+	th.failed(throttled(ana))
 	wantOver(t, th, ana, 2*time.Second)
 
 	clock.move(20 * time.Second)
 	for range 10 {
 		wantOver(t, th, ana, 0)
-		th.failed(ana)
+		th.failed(throttled(ana))
 	}
 	wantOver(t, th, ana, 2*time.Second)
 
 	clock.move(time.Hour) // sixty again, and no more
 	fail(th, ana, 59)
 	wantOver(t, th, ana, 0)
-	th.failed(ana)
+	th.failed(throttled(ana))
 	wantOver(t, th, ana, 2*time.Second)
 }
 
 // Whenever it said to come back, it is right.
 func TestThrottleRetryAfter(t *testing.T) {
 	clock := newHand()
-	th := newThrottle(clock.now)
+	th := newThrottle[netip.Prefix](failuresAtOnce, failureEvery, clock.now)
 	fail(th, ana, 60)
 	for i := range 10_000 {
 		clock.move(time.Duration(i*i*7919) % (3 * time.Second))
-		retryAfter, over := th.over(ana)
+		retryAfter, over := th.over(throttled(ana))
 		if over {
 			clock.move(retryAfter - 1)
-			if _, over := th.over(ana); !over && retryAfter > 1 {
+			if _, over := th.over(throttled(ana)); !over && retryAfter > 1 {
 				t.Fatalf("round %d: over too early", i)
 			}
 			clock.move(1)
 		}
-		if again, over := th.over(ana); over && again > 1 { // the last nanosecond may be lost in rounding
+		if again, over := th.over(throttled(ana)); over && again > 1 { // the last nanosecond may be lost in rounding
 			t.Fatalf("round %d: still over for %v after %v", i, again, retryAfter)
 		}
 		for range 60 {
-			th.failed(ana)
+			th.failed(throttled(ana))
 		}
 	}
 }
@@ -124,9 +124,9 @@ func TestThrottleGroups(t *testing.T) {
 				}
 				return a
 			}
-			th := newThrottle(newHand().now)
+			th := newThrottle[netip.Prefix](failuresAtOnce, failureEvery, newHand().now)
 			fail(th, parse(tc.one), 60)
-			if _, over := th.over(parse(tc.two)); over != tc.same {
+			if _, over := th.over(throttled(parse(tc.two))); over != tc.same {
 				t.Errorf("over: %v, want %v", over, tc.same)
 			}
 		})
@@ -143,13 +143,13 @@ func number(i int, v6 bool) netip.Addr {
 	return netip.AddrFrom16(a)
 }
 
-func checkSize(t *testing.T, th *throttle, want int) {
+func checkSize(t *testing.T, th *throttle[netip.Prefix], want int) {
 	t.Helper()
-	if len(th.buckets) != want || len(th.queue) != want || cap(th.queue) > 2*maxAddresses {
+	if len(th.buckets) != want || len(th.queue) != want || cap(th.queue) > 2*maxThrottled {
 		t.Fatalf("%d addresses, %d in the queue of %d; want %d", len(th.buckets), len(th.queue), cap(th.queue), want)
 	}
 	for i, b := range th.queue {
-		if b.index != i || th.buckets[b.address] != b || i > 0 && b.full.Before(th.queue[(i-1)/2].full) {
+		if b.index != i || th.buckets[b.whose] != b || i > 0 && b.full.Before(th.queue[(i-1)/2].full) {
 			t.Fatalf("the queue is out of order at %d", i)
 		}
 	}
@@ -158,28 +158,28 @@ func checkSize(t *testing.T, th *throttle, want int) {
 // A million addresses neither make it grow nor make it forget whom it holds up.
 func TestThrottleBound(t *testing.T) {
 	clock := newHand()
-	th := newThrottle(clock.now)
+	th := newThrottle[netip.Prefix](failuresAtOnce, failureEvery, clock.now)
 	fail(th, ana, 60)
 	for i := range 1_000_000 {
-		th.failed(number(i, i%2 == 0))
+		th.failed(throttled(number(i, i%2 == 0)))
 	}
-	checkSize(t, th, maxAddresses)
+	checkSize(t, th, maxThrottled)
 	wantOver(t, th, ana, 2*time.Second)
 
 	// Addresses that no longer matter go away by themselves.
 	clock.move(time.Hour)
-	for i := range maxAddresses {
-		th.failed(number(5_000_000+i, false))
-		if len(th.buckets) > maxAddresses {
+	for i := range maxThrottled {
+		th.failed(throttled(number(5_000_000+i, false)))
+		if len(th.buckets) > maxThrottled {
 			t.Fatalf("%d addresses", len(th.buckets))
 		}
 	}
-	checkSize(t, th, maxAddresses)
+	checkSize(t, th, maxThrottled)
 	clock.move(time.Hour)
-	for range maxAddresses {
+	for range maxThrottled {
 		clock.move(2 * time.Second)
-		th.failed(bruno)
-		th.failed(number(clock.at.Second(), true))
+		th.failed(throttled(bruno))
+		th.failed(throttled(number(clock.at.Second(), true)))
 	}
 	if len(th.buckets) > 3 {
 		t.Errorf("%d addresses are kept", len(th.buckets))
@@ -189,16 +189,16 @@ func TestThrottleBound(t *testing.T) {
 // When it is full, those go first who have got everything back.
 func TestThrottleForgetsTheIdle(t *testing.T) {
 	clock := newHand()
-	th := newThrottle(clock.now)
+	th := newThrottle[netip.Prefix](failuresAtOnce, failureEvery, clock.now)
 	fail(th, bruno, 1) // full in 2 s
 	fail(th, ana, 60)  // full in 120 s, over until then
-	for i := range maxAddresses - 2 {
+	for i := range maxThrottled - 2 {
 		fail(th, number(i, false), 2)
 	}
 	clock.move(2 * time.Second)
 	fail(th, ana, 1)
-	th.failed(number(1_000_000, false))
-	checkSize(t, th, maxAddresses)
+	th.failed(throttled(number(1_000_000, false)))
+	checkSize(t, th, maxThrottled)
 	if th.buckets[throttled(bruno)] != nil || th.buckets[throttled(number(7, false))] == nil {
 		t.Error("somebody else was forgotten than who was idle")
 	}
@@ -207,14 +207,14 @@ func TestThrottleForgetsTheIdle(t *testing.T) {
 
 func TestThrottleClock(t *testing.T) {
 	clock := newHand()
-	th := newThrottle(clock.now)
+	th := newThrottle[netip.Prefix](failuresAtOnce, failureEvery, clock.now)
 	fail(th, ana, 60)
 	clock.move(-time.Hour)
 	wantOver(t, th, ana, 2*time.Second)
-	th.failed(ana)
+	th.failed(throttled(ana))
 	clock.move(2 * time.Second) // nobody waits for the hour
 	wantOver(t, th, ana, 0)
-	th.failed(ana)
+	th.failed(throttled(ana))
 	wantOver(t, th, ana, 2*time.Second)
 	for range 1000 {
 		clock.move(-time.Second)
@@ -233,20 +233,20 @@ func TestThrottleClock(t *testing.T) {
 }
 
 func TestThrottleAtOnce(t *testing.T) {
-	th := newThrottle(newHand().now)
+	th := newThrottle[netip.Prefix](failuresAtOnce, failureEvery, newHand().now)
 	var done sync.WaitGroup
 	for i := range 16 {
 		done.Go(func() {
 			for j := range 3000 {
 				if j%100 == 0 {
-					th.failed(ana)
+					th.failed(throttled(ana))
 				}
-				th.failed(number(i*3000+j, j%2 == 0))
-				th.over(ana)
+				th.failed(throttled(number(i*3000+j, j%2 == 0)))
+				th.over(throttled(ana))
 			}
 		})
 	}
 	done.Wait()
-	checkSize(t, th, maxAddresses)
+	checkSize(t, th, maxThrottled)
 	wantOver(t, th, ana, 2*time.Second)
 }
