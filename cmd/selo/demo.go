@@ -243,6 +243,7 @@ func demoConfig(dir, listen, metricsListen string, urls demoURLs) (*Config, erro
 	}
 	cfg.Listen, cfg.MetricsListen = listen, metricsListen
 	for i := range cfg.Apps {
+		cfg.Apps[i].AuthorizedParties = []string{sandbox.DemoClient}
 		cfg.Apps[i].JWKSURL = urls.IdP + "/idp/jwks.json"
 		cfg.Apps[i].CPFLookup = &LookupConfig{URL: urls.IdP + "/backend/cpf", SecretFile: lookupSecretFile}
 	}

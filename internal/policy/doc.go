@@ -1,15 +1,20 @@
-// Package policy says who may ask.
+// Package policy says who may ask, and what an app's rules say of it.
 //
-// Every request carries one credential, and Authenticate turns it into a Caller or refuses it. There are
-// two kinds of caller:
+// Every request carries one credential, and Authenticate (or AuthenticateCertificate) turns it into a Caller or
+// refuses it. There are three kinds of caller:
 //
 //   - An end user of one App, with a bearer token of the customer's identity provider: a JWT that it signed,
 //     or an opaque token that it is asked about. The Caller says which subject that is, whose CPF when the
 //     token has one, and the claims that rules may use. All come from the verified token or the answer about
 //     it, and from nowhere else.
-//   - A Service, the customer's own backend, with an API key. It speaks for the users of one App, in the
-//     scopes it was given, and asserts the subject itself: in a namespace of its own, unless it is trusted
-//     with the issuer's.
+//   - A service, the customer's own backend, with an API key or a client certificate. It speaks for the users
+//     of one App, in the scopes it was given, and asserts the subject itself: in a namespace of its own,
+//     unless it is trusted with the issuer's.
+//   - An operator, with an API key of another form, whose scopes have nothing to do with sessions.
+//
+// The credentials of the last two are in the store, which is asked each time: one that was revoked is refused
+// from then on. Rules judge what a caller may have (CompileRules, Rules.Judge), and a Lookup asks the
+// customer's backend for the CPF of a subject whose token has none.
 //
 // Nothing else is a caller. What is not understood is refused.
 //

@@ -27,6 +27,9 @@ import (
 	"github.com/selo-id/selo"
 )
 
+// DemoClient is the azp of every token: the one OAuth client that an IdentityProvider has.
+const DemoClient = "demo-mobile"
+
 // accessTokenLifetime is how long an access token lives.
 const accessTokenLifetime = 15 * time.Minute
 
@@ -85,7 +88,7 @@ func mustCPF(s string) selo.CPF {
 // token for another app.
 //
 // The key is made at the start and never leaves the process: a restart makes every token of before
-// invalid. The claims are iss, aud, sub, iat, exp, jti, auth_time, acr, amr and cpf (11 digits). It logs nothing.
+// invalid. The claims are iss, aud, azp, sub, iat, exp, jti, auth_time, acr, amr and cpf (11 digits). It logs nothing.
 type IdentityProvider struct {
 	*door
 	issuer    string
@@ -105,6 +108,8 @@ type accessClaims struct {
 	IssuedAt int64  `json:"iat"`
 	Expires  int64  `json:"exp"`
 	ID       string `json:"jti"`
+
+	AuthorizedParty string `json:"azp"`
 
 	AuthTime int64    `json:"auth_time"`
 	ACR      string   `json:"acr"`
@@ -203,7 +208,8 @@ func (p *IdentityProvider) token(w http.ResponseWriter, r *http.Request) (any, *
 	claims := accessClaims{
 		Issuer: p.issuer, Audience: audience, Subject: login.User,
 		IssuedAt: now.Unix(), Expires: now.Add(accessTokenLifetime).Unix(), ID: newUUID(),
-		AuthTime: now.Unix(), ACR: "1", AMR: []string{"pwd"},
+		AuthorizedParty: DemoClient,
+		AuthTime:        now.Unix(), ACR: "1", AMR: []string{"pwd"},
 	}
 	if login.MFA {
 		claims.ACR, claims.AMR = "2", []string{"pwd", "otp"}

@@ -106,7 +106,7 @@ func TestAccessTokens(t *testing.T) {
 		}
 		want := map[string]any{
 			"iss": "https://id.demo.invalid", "aud": "demo-app", "sub": user, "jti": claims["jti"],
-			"iat": float64(at.Unix()), "exp": float64(at.Unix() + 900), "auth_time": float64(at.Unix()), "acr": "1", "amr": []any{"pwd"},
+			"iat": float64(at.Unix()), "exp": float64(at.Unix() + 900), "auth_time": float64(at.Unix()), "acr": "1", "amr": []any{"pwd"}, "azp": "demo-mobile",
 		}
 		if cpf != nil {
 			want["cpf"] = cpf
