@@ -55,7 +55,6 @@ var reserved = []struct {
 	{"cel.dev/cel-go", []string{"internal/policy"}, "only rules are written in it"},
 	{"github.com/pressly/goose", []string{"internal/store"}, "only the store migrates"},
 	{"github.com/prometheus", []string{"internal/metrics"}, "only the metrics know Prometheus"},
-	{"golang.org/x/time", []string{"internal/api"}, "only the door throttles"},
 	{"encoding/json", nil, "it folds the case of names and keeps the last of two; use github.com/go-json-experiment/json"},
 	{"C", nil, "the binary is built without cgo"},
 }

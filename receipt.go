@@ -50,6 +50,7 @@ type Receipt struct {
 	IssuedAt  time.Time // whole seconds
 	ExpiresAt time.Time // at most MaxReceiptLifetime later
 	ID        string    // jti
+	SignUp    bool      // sign_up: no CPF was known of the subject, so that nothing ties the person who was alive to one
 }
 
 // receiptClaims is a Receipt on the wire. Its order is part of the signature.
@@ -65,6 +66,7 @@ type receiptClaims struct {
 	IssuedAt      int64     `json:"iat"`
 	ExpiresAt     int64     `json:"exp"`
 	ID            string    `json:"jti"`
+	SignUp        bool      `json:"sign_up,omitzero"`
 }
 
 // ReceiptKey signs receipts. Like a Secret it cannot be printed, logged or marshalled. The zero value is no
@@ -141,7 +143,7 @@ func (ReceiptKey) MarshalText() ([]byte, error) { return nil, errSecretMarshal }
 func (k *ReceiptKey) Sign(r Receipt) (string, error) {
 	c := receiptClaims{
 		r.Issuer, r.App, r.Subject.ID, r.Subject.Issuer, r.Session, r.Product, r.Purpose, r.Assurance,
-		r.IssuedAt.Unix(), r.ExpiresAt.Unix(), r.ID,
+		r.IssuedAt.Unix(), r.ExpiresAt.Unix(), r.ID, r.SignUp,
 	}
 	if k == nil || k.private == nil {
 		return "", errNoReceiptKey
@@ -169,6 +171,9 @@ func (c *receiptClaims) check() *Error {
 	}
 	if c.Assurance < AssurancePresence || c.Assurance > AssuranceMatch {
 		return refuse(ReasonClaimMissing, "assurance", "is not set")
+	}
+	if c.SignUp && c.Assurance != AssurancePresence {
+		return refuse(ReasonClaimType, "assurance", "of a sign-up is presence and no more")
 	}
 	if c.IssuedAt < 0 || c.ExpiresAt <= c.IssuedAt || c.ExpiresAt-c.IssuedAt > int64(MaxReceiptLifetime/time.Second) {
 		return refuse(ReasonClaimType, "exp", fmt.Sprintf("must be after iat, by at most %v", MaxReceiptLifetime))
@@ -256,6 +261,9 @@ type ReceiptExpectation struct {
 
 	// Assurance is the least that the receipt must prove. AssuranceUnset asks for AssuranceMatch.
 	Assurance Assurance
+	// SignUp also takes the receipt of a sign-up, of whom no CPF was known: somebody was alive, and nothing says
+	// whose face that was. Without it such a receipt is refused.
+	SignUp bool
 	// Skew is how far the issuer's clock may be ahead of ours. Zero is DefaultSkew. It never
 	// lengthens a receipt's life.
 	Skew time.Duration
@@ -313,7 +321,7 @@ func VerifyReceipt(ctx context.Context, token string, want ReceiptExpectation) (
 	}
 	receipt := &Receipt{
 		c.Issuer, c.Audience, Subject{c.SubjectIssuer, c.Subject}, c.Session, c.Product, c.Purpose,
-		c.Assurance, time.Unix(c.IssuedAt, 0).UTC(), time.Unix(c.ExpiresAt, 0).UTC(), c.ID,
+		c.Assurance, time.Unix(c.IssuedAt, 0).UTC(), time.Unix(c.ExpiresAt, 0).UTC(), c.ID, c.SignUp,
 	}
 	switch {
 	case receipt.Issuer != want.Issuer:
@@ -326,6 +334,8 @@ func VerifyReceipt(ctx context.Context, token string, want ReceiptExpectation) (
 		return nil, refuse(ReasonPurposeMismatch, "purpose", "is another purpose")
 	case receipt.Assurance < want.Assurance:
 		return nil, refuse(ReasonAssuranceTooLow, "assurance", fmt.Sprintf("%v, want at least %v", receipt.Assurance, want.Assurance))
+	case receipt.SignUp && !want.SignUp:
+		return nil, refuse(ReasonSubjectUnproven, "sign_up", "no CPF was known of this subject; say SignUp to take that")
 	case receipt.IssuedAt.After(now.Add(want.Skew)):
 		return nil, refuse(ReasonFromTheFuture, "iat", fmt.Sprintf("is more than %v ahead of now", want.Skew))
 	case !now.Before(receipt.ExpiresAt):

@@ -95,6 +95,30 @@ func TestReceipt(t *testing.T) {
 	}
 }
 
+// A receipt of somebody who signs up says that no CPF was known, and is taken only where that is said to be enough.
+func TestSignUpReceipt(t *testing.T) {
+	key := receiptKeyOf(t, []byte(receiptSeed))
+	r := testReceipt()
+	r.SignUp = true
+	if token, err := key.Sign(r); err == nil {
+		t.Errorf("signed a sign-up with a match: %s", token)
+	}
+	r.Assurance = selo.AssurancePresence
+	token, err := key.Sign(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := receiptExpecting(key)
+	want.Assurance = selo.AssurancePresence
+	if got, err := selo.VerifyReceipt(context.Background(), token, want); got != nil || !errors.Is(err, selo.ReasonSubjectUnproven) {
+		t.Errorf("%v, %v", got, err)
+	}
+	want.SignUp = true
+	if got, err := selo.VerifyReceipt(context.Background(), token, want); err != nil || !got.SignUp {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 func TestVerifyReceiptToken(t *testing.T) {
 	key := receiptKeyOf(t, []byte(receiptSeed))
 	good := signReceipt(receiptHeader(), receiptPayload())
@@ -169,6 +193,9 @@ func TestVerifyReceiptToken(t *testing.T) {
 		{"assurance unknown", p("assurance", `"strong"`), selo.ReasonPayloadInvalid},
 		{"assurance a number", p("assurance", "4"), selo.ReasonPayloadInvalid},
 		{"assurance empty", p("assurance", `""`), selo.ReasonPayloadInvalid},
+		{"of a sign-up that says more than presence", p("sign_up", "true"), selo.ReasonClaimType},
+		{"sign_up false", p("sign_up", "false"), ""},
+		{"sign_up a text", p("sign_up", `"true"`), selo.ReasonPayloadInvalid},
 		{"issued in the future", p("iat", "1700000096", "exp", "1700000156"), selo.ReasonFromTheFuture},
 		{"issued just within the skew", p("iat", "1700000095", "exp", "1700000156"), ""},
 		{"expired", p("exp", "1700000064"), selo.ReasonExpired},

@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/selo-id/selo"
 	"github.com/selo-id/selo/internal/api"
@@ -63,12 +64,13 @@ func isLoopback(host string) bool {
 
 // parts is everything that a configuration describes, checked and opened.
 type parts struct {
-	handler  http.Handler
-	broker   *broker.Broker
-	callers  *policy.Authenticator
-	store    *store.Store
-	tls      *tls.Config // nil for plain HTTP
-	warnings []string
+	handler   http.Handler
+	throttles *api.Throttles
+	broker    *broker.Broker
+	callers   *policy.Authenticator
+	store     *store.Store
+	tls       *tls.Config // nil for plain HTTP
+	warnings  []string
 }
 
 // build checks the whole configuration, reports every mistake in it at once, and opens the store, or takes over that
@@ -92,8 +94,9 @@ func (c *Config) build(ctx context.Context, log *slog.Logger, m *metrics.Metrics
 	var apps []policy.App
 	cfg.Apps, apps = c.apps(&f)
 	of := policy.Config{Apps: apps, Log: log}
+	p.throttles = api.NewThrottles(time.Now)
 	if before != nil {
-		of.Previous = before.callers
+		of.Previous, p.throttles = before.callers, before.throttles
 	}
 	var err error
 	if p.callers, err = policy.New(ctx, of); err != nil {
@@ -122,7 +125,7 @@ func (c *Config) build(ctx context.Context, log *slog.Logger, m *metrics.Metrics
 	p.callers.UseStore(p.store)
 	if p.broker, err = broker.New(ctx, cfg); err == nil {
 		p.handler, err = api.New(api.Config{Broker: p.broker, Callers: p.callers, ReceiptKeys: cfg.ReceiptKey.Public(),
-			TrustedProxies: proxies, ClientCAs: p.clientCAs(), Metrics: m, Log: log})
+			TrustedProxies: proxies, ClientCAs: p.clientCAs(), Throttles: p.throttles, Metrics: m, Log: log})
 	}
 	if err != nil {
 		if before == nil {
@@ -130,7 +133,14 @@ func (c *Config) build(ctx context.Context, log *slog.Logger, m *metrics.Metrics
 		}
 		return nil, err
 	}
-	c.declare(m, cfg)
+	c.declare(m, p.callers)
+	if before == nil {
+		for product, most := range cfg.Daily {
+			for _, env := range []selo.Environment{selo.EnvironmentProduction, selo.EnvironmentSandbox} {
+				m.Daily(string(env), product, 0, most)
+			}
+		}
+	}
 	p.warnings = append(cfg.Keys.Warnings(), c.looseFiles()...)
 	return p, nil
 }
@@ -143,23 +153,20 @@ func (p *parts) clientCAs() *x509.CertPool {
 }
 
 // declare tells the metrics every name that may be a label.
-func (c *Config) declare(m *metrics.Metrics, cfg broker.Config) {
+func (c *Config) declare(m *metrics.Metrics, callers *policy.Authenticator) {
 	var apps, rules, products, purposes, sources []string
 	for _, a := range c.Apps {
 		apps = append(apps, a.Name)
 		products = append(products, a.Products...)
 		purposes = slices.AppendSeq(purposes, maps.Keys(a.Purposes))
-		sources = append(sources, a.Issuer, a.JWKSURL)
 		for _, r := range a.Rules {
 			rules = append(rules, r.Name)
 		}
 	}
-	m.Declare(apps, rules, products, purposes, sources)
-	for product, most := range cfg.Daily {
-		for _, env := range []selo.Environment{selo.EnvironmentProduction, selo.EnvironmentSandbox} {
-			m.Daily(string(env), product, 0, most)
-		}
+	for _, k := range callers.Keys() {
+		sources = append(sources, k.Source)
 	}
+	m.Declare(apps, rules, products, purposes, sources)
 }
 
 func (c *Config) receiptKey() (*selo.ReceiptKey, error) {

@@ -148,6 +148,9 @@ func (c *Config) apps(f *faults) (apps []broker.App, callers []policy.App) {
 			caller.Claims[name] = policy.Claim{Path: claim.Claim, Type: policy.ClaimType(claim.Type)}
 		}
 		app.Rules = a.rules(f)
+		if err := app.Rules.CheckCases(); err != nil {
+			f.join(fmt.Errorf("app %q: %w", a.Name, err))
+		}
 		app.CPFLookup = c.lookup(f, at, a)
 		apps = append(apps, app)
 		callers = append(callers, caller)

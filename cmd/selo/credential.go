@@ -139,7 +139,7 @@ func listCredentials(ctx context.Context, std streams, config withConfig, kind s
 		return err
 	}
 	defer closing(p, &err)
-	all, err := p.broker.Credentials(ctx, policy.LocalOperator(), kind, "")
+	all, err := p.broker.Credentials(ctx, policy.LocalOperator(), "", kind)
 	if err != nil {
 		return err
 	}

@@ -128,6 +128,9 @@ func printSteps(out io.Writer, steps []broker.Step) error {
 				fmt.Fprintf(&b, "        %s\n", r.Text)
 			}
 		}
+		if s.More > 0 {
+			fmt.Fprintf(&b, "    and %d more rules, none of which denied\n", s.More)
+		}
 	}
 	_, err := io.WriteString(out, b.String())
 	return err

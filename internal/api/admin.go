@@ -50,15 +50,13 @@ func (s *server) credentials(x *exchange) {
 		return
 	}
 	body := credentialsBody{Credentials: []credentialBody{}}
-	for _, kind := range []broker.CredentialKind{broker.CredentialService, broker.CredentialOperator} {
-		all, err := s.Broker.Credentials(x.act, c, kind, x.id)
-		if err != nil {
-			x.fail(err)
-			return
-		}
-		for _, one := range all {
-			body.Credentials = append(body.Credentials, credentialAnswer(one, ""))
-		}
+	all, err := s.Broker.Credentials(x.act, c, x.id, broker.CredentialService, broker.CredentialOperator)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	for _, one := range all {
+		body.Credentials = append(body.Credentials, credentialAnswer(one, ""))
 	}
 	x.json(http.StatusOK, body)
 }
@@ -123,6 +121,7 @@ type stepBody struct {
 	SessionID string        `json:"session_id,omitempty"`
 	Note      string        `json:"note,omitempty"`
 	Rules     []ruleBody    `json:"rules,omitempty"`
+	MoreRules int           `json:"more_rules,omitzero"`
 }
 
 type ruleBody struct {
@@ -153,7 +152,7 @@ func (s *server) trail(x *exchange) {
 	}
 	body := trailBody{}
 	for _, step := range steps {
-		one := stepBody{At: utc(step.At), Act: step.Act, Caller: step.Caller, Outcome: step.Outcome, Reasons: step.Reasons, SessionID: step.Session, Note: step.Note}
+		one := stepBody{At: utc(step.At), Act: step.Act, Caller: step.Caller, Outcome: step.Outcome, Reasons: step.Reasons, SessionID: step.Session, Note: step.Note, MoreRules: step.More}
 		for _, r := range step.Rules {
 			one.Rules = append(one.Rules, ruleBody(r))
 		}

@@ -22,6 +22,7 @@ import (
 	"path"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -42,7 +43,7 @@ const maxBody = 64 << 10
 // maxEvent leaves room for the largest of the provider's events, which carry whole documents' data.
 const maxEvent = 1 << 20
 
-// Config of the handler. All fields are required, but for the last four.
+// Config of the handler. All fields are required, but for the last five.
 type Config struct {
 	Broker      *broker.Broker
 	Callers     *policy.Authenticator
@@ -52,14 +53,25 @@ type Config struct {
 	TrustedProxies []netip.Prefix   // whose X-Forwarded-For is believed
 	ClientCAs      *x509.CertPool   // of services' client certificates; nil takes none
 	Metrics        *metrics.Metrics // nil counts nothing
-	Now            func() time.Time // of the throttling; nil is time.Now
+	Throttles      *Throttles       // of the server before this configuration; nil begins anew
+	Now            func() time.Time // by which certificates are judged; nil is time.Now
 }
 
 type server struct {
 	Config
-	jwks    []byte
+	jwks  []byte
+	proxy sync.Once // that one was noticed which is not trusted
+}
+
+// Throttles are how often who has failed. They are in memory, and outlive a configuration.
+type Throttles struct {
 	failed  *throttle[netip.Prefix] // unauthenticated, by address
 	refused *throttle[userID]       // end users, by what they made us write
+}
+
+// NewThrottles returns those of a server that has just begun.
+func NewThrottles(now func() time.Time) *Throttles {
+	return &Throttles{newThrottle[netip.Prefix](failuresAtOnce, failureEvery, now), newThrottle[userID](refusalsAtOnce, refusalEvery, now)}
 }
 
 // userID is the SHA-256 of a subject.
@@ -77,7 +89,10 @@ func New(cfg Config) (http.Handler, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &server{cfg, jwks, newThrottle[netip.Prefix](failuresAtOnce, failureEvery, cfg.Now), newThrottle[userID](refusalsAtOnce, refusalEvery, cfg.Now)}
+	if cfg.Throttles == nil {
+		cfg.Throttles = NewThrottles(cfg.Now)
+	}
+	s := &server{Config: cfg, jwks: jwks}
 	mux := http.NewServeMux()
 	methods := make(map[string]string) // by path
 	routes := []struct {
@@ -124,11 +139,15 @@ func New(cfg Config) (http.Handler, error) {
 // exchange is one request and its answer, with what the access log says of it.
 type exchange struct {
 	*server
-	w      http.ResponseWriter
-	r      *http.Request
-	act    context.Context // of what the broker does: it goes on, and on the record, when the client leaves
-	id     string
-	user   userID // of an end user; zero for everybody else
+	w    http.ResponseWriter
+	r    *http.Request
+	act  context.Context // of what the broker does: it goes on, and on the record, when the client leaves
+	id   string
+	user userID // of an end user; zero for everybody else
+
+	body    []byte
+	bodyErr error
+
 	status int
 	log    []slog.Attr
 }
@@ -197,39 +216,50 @@ func (x *exchange) json(status int, v any) {
 	x.send(status, "application/json", append(body, '\n'))
 }
 
-// caller authenticates the request, or answers it and returns nil.
+// caller reads the body, authenticates the request, or answers it and returns nil. In this order, so that who was
+// revoked while they were still sending is refused.
 func (x *exchange) caller() *policy.Caller {
+	x.body, x.bodyErr = io.ReadAll(x.r.Body)
 	values := x.r.Header.Values("Authorization")
 	address := throttled(clientAddress(x.r, x.TrustedProxies))
-	// Others may sit behind the same address, in a mobile network thousands: whoever was recognised before is.
-	if wait, over := x.failed.over(address); over && (len(values) != 1 || !x.Callers.Recognise(x.act, values[0])) {
-		x.Metrics.Throttled()
-		x.Broker.Unauthenticated(selo.ReasonRateLimited)
-		x.fail(&broker.Refusal{RetryAfter: wait, Err: &selo.Error{Reason: selo.ReasonRateLimited, Field: "authorization",
-			Detail: "too many requests from this address were not authenticated"}})
-		return nil
-	}
+	x.mayBeBehindAProxy()
+	// Others may sit behind the same address, in a mobile network thousands: whoever was recognised before is. For
+	// everybody else a failure is taken before anything is asked or verified, and given back.
+	taken := false
 	var c *policy.Caller
 	var err error
 	switch {
-	case len(values) == 1:
-		c, err = x.Callers.Authenticate(x.r.Context(), values[0])
 	case len(values) == 0 && x.ClientCAs != nil && x.r.TLS != nil && len(x.r.TLS.PeerCertificates) > 0:
-		c, err = x.certificate()
+		if c, err = x.certificate(); err != nil {
+			x.Throttles.failed.take(address)
+		}
+	case len(values) == 1 && x.Callers.Recognise(x.act, values[0]):
+		c, err = x.Callers.Authenticate(x.r.Context(), values[0])
 	default:
-		err = &selo.Error{Reason: selo.ReasonCallerUnauthenticated, Field: "authorization", Detail: "send exactly one Authorization header: Bearer and a token or an API key"}
+		if wait, over := x.Throttles.failed.take(address); over {
+			x.Metrics.Throttled()
+			x.Broker.Unauthenticated(selo.ReasonRateLimited)
+			x.fail(&broker.Refusal{RetryAfter: wait, Err: &selo.Error{Reason: selo.ReasonRateLimited, Field: "authorization",
+				Detail: "too many requests from this address were not authenticated"}})
+			return nil
+		}
+		if taken = true; len(values) == 1 {
+			c, err = x.Callers.Authenticate(x.r.Context(), values[0])
+		} else {
+			err = &selo.Error{Reason: selo.ReasonCallerUnauthenticated, Field: "authorization", Detail: "send exactly one Authorization header: Bearer and a token or an API key"}
+		}
+	}
+	if taken && (err == nil || policy.Expired(err) || ours(err)) {
+		x.Throttles.failed.giveBack(address)
 	}
 	if err != nil {
-		if e := (*selo.Error)(nil); !errors.As(err, &e) || e.Err == nil { // not for a fault of ours
-			x.failed.failed(address)
-		}
 		x.Broker.Unauthenticated(firstReason(err))
 		x.fail(err)
 		return nil
 	}
 	if c.Kind == policy.KindEndUser {
 		x.user = sha256.Sum256([]byte(c.Subject.Issuer + "\x00" + c.Subject.ID))
-		if wait, over := x.refused.over(x.user); over {
+		if wait, over := x.Throttles.refused.over(x.user); over {
 			x.Broker.Unauthenticated(selo.ReasonRateLimited) // counted: no row for each
 			x.fail(&broker.Refusal{RetryAfter: wait, Err: &selo.Error{Reason: selo.ReasonRateLimited, Field: "authorization",
 				Detail: "too many requests of this user were refused or repeated"}})
@@ -243,11 +273,27 @@ func (x *exchange) caller() *policy.Caller {
 	return c
 }
 
+// ours reports whether an error is no fault of who asks.
+func ours(err error) bool {
+	var e *selo.Error
+	return !errors.As(err, &e) || e.Err != nil
+}
+
+// mayBeBehindAProxy says once that X-Forwarded-For comes and nobody is trusted to say it: if a proxy sends it, all the
+// world has one address.
+func (x *exchange) mayBeBehindAProxy() {
+	if len(x.TrustedProxies) == 0 && len(x.r.Header.Values("X-Forwarded-For")) > 0 {
+		x.proxy.Do(func() {
+			x.Log.WarnContext(x.r.Context(), "a request has X-Forwarded-For, and no proxy is trusted to say it: if one is in front, name it in trusted_proxies")
+		})
+	}
+}
+
 // onRecord notes that the request left a row and no new session. So that an insistent user does not fill the disk there
 // are not many of these; a service, which speaks for many users, has no such bound.
 func (x *exchange) onRecord() {
 	if x.user != (userID{}) {
-		x.refused.failed(x.user)
+		x.Throttles.refused.take(x.user)
 	}
 }
 
@@ -269,7 +315,7 @@ func (x *exchange) certificate() (*policy.Caller, error) {
 // read decodes the body, which must be one JSON object of exactly the fields of v, or answers and returns
 // false. want says so to a person, act to the audit trail.
 func (x *exchange) read(c *policy.Caller, act string, v any, want string) bool {
-	body, err := io.ReadAll(x.r.Body)
+	body, err := x.body, x.bodyErr
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		return x.unreadable(c, act, &selo.Error{Reason: selo.ReasonTooLarge, Field: "body", Detail: "is longer than any request of this API"})
 	}

@@ -193,3 +193,14 @@ func (h *house) grant(kind store.CredentialKind, name, app, key string, mapped b
 		h.t.Fatal(err)
 	}
 }
+
+// revoke revokes a service's API key.
+func (h *house) revoke(name string) {
+	_, id, err := policy.HashAPIKey(apiKeys[name])
+	if err == nil {
+		_, err = h.store.RevokeCredential(context.Background(), store.CredentialService, id, h.clock.Now(), store.Audit{})
+	}
+	if err != nil {
+		h.t.Error(err)
+	}
+}

@@ -19,7 +19,6 @@ import (
 
 	"github.com/selo-id/selo"
 	"github.com/selo-id/selo/internal/broker"
-	"github.com/selo-id/selo/internal/policy"
 	"github.com/selo-id/selo/internal/sandbox"
 	"github.com/selo-id/selo/internal/store"
 )
@@ -234,6 +233,7 @@ func (p *player) ready() *house {
 //	lab backend|introspect TEXT    what these answer from now on
 //	revoke NAME                    revokes an API key
 //	insist N WHO                   asks so often, as somebody, for what is refused
+//	expired N                      sends so many requests with a genuine token of the lab's that has expired
 //	flood N HEADER VALUE           sends so many requests without a good credential
 //	attempts N                     refused responses until a session is denied; likewise
 //	clock DURATION                 lets time pass
@@ -262,16 +262,18 @@ func (p *player) do(words []string) {
 	case "lab":
 		p.lab(words[1:])
 	case "revoke":
-		_, id, err := policy.HashAPIKey(apiKeys[words[1]])
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		if _, err := p.ready().store.RevokeCredential(p.t.Context(), store.CredentialService, id, p.house.clock.Now(), store.Audit{}); err != nil {
-			p.t.Fatal(err)
-		}
+		p.ready().revoke(words[1])
 	case "insist":
 		for range p.number(words[1]) {
 			if a := p.ready().send("POST", "/v1/sessions", words[2], `{"product":"caf/palm","purpose":"login"}`, nil); a.status < 400 || a.status >= 429 {
+				p.t.Fatalf("%s: %d %s", p.at, a.status, a.body)
+			}
+		}
+	case "expired":
+		lab := p.ready().lab
+		token := lab.jwt("RS256", "r1", lab.user("ana", anaCPF, p.house.clock.Now().Unix(), `{"exp":1}`))
+		for range p.number(words[1]) {
+			if a := p.house.send("POST", "/v1/sessions", "", "", http.Header{"Authorization": {"Bearer " + token}}); a.status != http.StatusUnauthorized {
 				p.t.Fatalf("%s: %d %s", p.at, a.status, a.body)
 			}
 		}

@@ -5,8 +5,6 @@ import (
 	"net/netip"
 	"sync"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // How often one address may fail to authenticate, and one user, whose every refusal is on record, be refused.
@@ -36,12 +34,11 @@ type throttle[K comparable] struct {
 	queue   queue[K] // the same, the first to be full in front
 }
 
-// bucket is what one of them has left.
+// bucket is what one of them has left: nothing is missing from full on, and each failure puts that off.
 type bucket[K comparable] struct {
-	whose    K
-	failures *rate.Limiter
-	full     time.Time // when nothing is missing again
-	index    int       // in the queue
+	whose K
+	full  time.Time
+	index int // in the queue
 }
 
 func newThrottle[K comparable](atOnce int, every time.Duration, now func() time.Time) *throttle[K] {
@@ -52,17 +49,21 @@ func newThrottle[K comparable](atOnce int, every time.Duration, now func() time.
 func (t *throttle[K]) over(whose K) (retryAfter time.Duration, over bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	b := t.buckets[whose]
-	if b == nil {
-		return 0, false
-	}
-	// As AllowN counts it, to the nanosecond.
-	retryAfter = max(0, time.Duration((1-b.failures.TokensAt(t.tick()))*float64(t.every)))
+	retryAfter = t.wait(t.buckets[whose], t.tick())
 	return retryAfter, retryAfter > 0
 }
 
-// failed takes one failure from somebody. From one that has none left it takes nothing.
-func (t *throttle[K]) failed(whose K) {
+// wait is how long until a bucket has a failure left.
+func (t *throttle[K]) wait(b *bucket[K], now time.Time) time.Duration {
+	if b == nil {
+		return 0
+	}
+	return max(0, b.full.Sub(now)-time.Duration(t.atOnce-1)*t.every)
+}
+
+// take takes one failure from somebody, or, from one who has none left, nothing: then it says how long until they have
+// one. Whoever takes one before it is known whether they fail gives it back if they do not.
+func (t *throttle[K]) take(whose K) (retryAfter time.Duration, over bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.tick()
@@ -73,22 +74,38 @@ func (t *throttle[K]) failed(whose K) {
 		}
 	}
 	b := t.buckets[whose]
-	isNew := b == nil
-	if isNew {
-		if len(t.queue) >= maxThrottled {
-			t.forgetFirst()
-		}
-		b = &bucket[K]{whose: whose, failures: rate.NewLimiter(rate.Every(t.every), t.atOnce)}
-		t.buckets[whose] = b
+	if retryAfter = t.wait(b, now); retryAfter > 0 {
+		return retryAfter, true
 	}
-	b.failures.AllowN(now, 1)
-	missing := float64(t.atOnce) - b.failures.TokensAt(now)
-	b.full = now.Add(time.Duration(missing * float64(t.every)))
-	if isNew {
-		heap.Push(&t.queue, b)
-	} else {
+	if b != nil {
+		b.full = later(b.full, now).Add(t.every)
+		heap.Fix(&t.queue, b.index)
+		return 0, false
+	}
+	if len(t.queue) >= maxThrottled {
+		t.forgetFirst()
+	}
+	b = &bucket[K]{whose: whose, full: now.Add(t.every)}
+	t.buckets[whose] = b
+	heap.Push(&t.queue, b)
+	return 0, false
+}
+
+// giveBack undoes a take.
+func (t *throttle[K]) giveBack(whose K) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if b := t.buckets[whose]; b != nil {
+		b.full = b.full.Add(-t.every)
 		heap.Fix(&t.queue, b.index)
 	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func (t *throttle[K]) forgetFirst() {

@@ -19,7 +19,7 @@ func newHand() *hand { return &hand{time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
 
 func fail(t *throttle[netip.Prefix], a netip.Addr, times int) {
 	for range times {
-		t.failed(throttled(a))
+		t.take(throttled(a))
 	}
 }
 
@@ -46,7 +46,7 @@ func TestThrottleEdge(t *testing.T) {
 	}
 	for range 60 {
 		wantOver(t, th, ana, 0)
-		th.failed(throttled(ana))
+		th.take(throttled(ana))
 	}
 	wantOver(t, th, ana, 2*time.Second)
 	wantOver(t, th, bruno, 0)
@@ -60,20 +60,20 @@ func TestThrottleEdge(t *testing.T) {
 	wantOver(t, th, ana, 1)
 	clock.move(1)
 	wantOver(t, th, ana, 0)
-	th.failed(throttled(ana))
+	th.take(throttled(ana))
 	wantOver(t, th, ana, 2*time.Second)
 
 	clock.move(20 * time.Second)
 	for range 10 {
 		wantOver(t, th, ana, 0)
-		th.failed(throttled(ana))
+		th.take(throttled(ana))
 	}
 	wantOver(t, th, ana, 2*time.Second)
 
 	clock.move(time.Hour) // sixty again, and no more
 	fail(th, ana, 59)
 	wantOver(t, th, ana, 0)
-	th.failed(throttled(ana))
+	th.take(throttled(ana))
 	wantOver(t, th, ana, 2*time.Second)
 }
 
@@ -96,7 +96,7 @@ func TestThrottleRetryAfter(t *testing.T) {
 			t.Fatalf("round %d: still over for %v after %v", i, again, retryAfter)
 		}
 		for range 60 {
-			th.failed(throttled(ana))
+			th.take(throttled(ana))
 		}
 	}
 }
@@ -161,7 +161,7 @@ func TestThrottleBound(t *testing.T) {
 	th := newThrottle[netip.Prefix](failuresAtOnce, failureEvery, clock.now)
 	fail(th, ana, 60)
 	for i := range 1_000_000 {
-		th.failed(throttled(number(i, i%2 == 0)))
+		th.take(throttled(number(i, i%2 == 0)))
 	}
 	checkSize(t, th, maxThrottled)
 	wantOver(t, th, ana, 2*time.Second)
@@ -169,7 +169,7 @@ func TestThrottleBound(t *testing.T) {
 	// Addresses that no longer matter go away by themselves.
 	clock.move(time.Hour)
 	for i := range maxThrottled {
-		th.failed(throttled(number(5_000_000+i, false)))
+		th.take(throttled(number(5_000_000+i, false)))
 		if len(th.buckets) > maxThrottled {
 			t.Fatalf("%d addresses", len(th.buckets))
 		}
@@ -178,8 +178,8 @@ func TestThrottleBound(t *testing.T) {
 	clock.move(time.Hour)
 	for range maxThrottled {
 		clock.move(2 * time.Second)
-		th.failed(throttled(bruno))
-		th.failed(throttled(number(clock.at.Second(), true)))
+		th.take(throttled(bruno))
+		th.take(throttled(number(clock.at.Second(), true)))
 	}
 	if len(th.buckets) > 3 {
 		t.Errorf("%d addresses are kept", len(th.buckets))
@@ -197,7 +197,7 @@ func TestThrottleForgetsTheIdle(t *testing.T) {
 	}
 	clock.move(2 * time.Second)
 	fail(th, ana, 1)
-	th.failed(throttled(number(1_000_000, false)))
+	th.take(throttled(number(1_000_000, false)))
 	checkSize(t, th, maxThrottled)
 	if th.buckets[throttled(bruno)] != nil || th.buckets[throttled(number(7, false))] == nil {
 		t.Error("somebody else was forgotten than who was idle")
@@ -211,10 +211,10 @@ func TestThrottleClock(t *testing.T) {
 	fail(th, ana, 60)
 	clock.move(-time.Hour)
 	wantOver(t, th, ana, 2*time.Second)
-	th.failed(throttled(ana))
+	th.take(throttled(ana))
 	clock.move(2 * time.Second) // nobody waits for the hour
 	wantOver(t, th, ana, 0)
-	th.failed(throttled(ana))
+	th.take(throttled(ana))
 	wantOver(t, th, ana, 2*time.Second)
 	for range 1000 {
 		clock.move(-time.Second)
@@ -239,9 +239,9 @@ func TestThrottleAtOnce(t *testing.T) {
 		done.Go(func() {
 			for j := range 3000 {
 				if j%100 == 0 {
-					th.failed(throttled(ana))
+					th.take(throttled(ana))
 				}
-				th.failed(throttled(number(i*3000+j, j%2 == 0)))
+				th.take(throttled(number(i*3000+j, j%2 == 0)))
 				th.over(throttled(ana))
 			}
 		})

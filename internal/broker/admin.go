@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -80,6 +81,9 @@ func (b *Broker) AddCredential(ctx context.Context, by *policy.Caller, n NewCred
 	return &c, key, nil
 }
 
+// localName is policy.LocalOperator's.
+var localName = policy.LocalOperator().Name
+
 var (
 	credentialName  = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
 	certificateName = regexp.MustCompile(`^(?:dns:[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|uri:[a-z][a-z0-9+.-]*://[!-~]{1,240})$`)
@@ -94,6 +98,8 @@ func (b *Broker) checkCredential(n NewCredential, now time.Time) *Refusal {
 	switch {
 	case n.Kind != CredentialService && n.Kind != CredentialOperator:
 		return invalid("kind", "must be service or operator")
+	case n.Name == localName:
+		return invalid("name", "%s is who runs the commands of this program", localName)
 	case !credentialName.MatchString(n.Name):
 		return invalid("name", "must be 1 to 64 of a-z, 0-9 and -")
 	case n.Kind == CredentialService && !app:
@@ -126,14 +132,21 @@ func may(by *policy.Caller, scope string) *Refusal {
 	return nil
 }
 
-// Credentials lists the credentials of a kind, also those that have ended.
-func (b *Broker) Credentials(ctx context.Context, by *policy.Caller, kind CredentialKind, requestID string) ([]*Credential, error) {
+// Credentials lists the credentials of these kinds, also those that have ended.
+func (b *Broker) Credentials(ctx context.Context, by *policy.Caller, requestID string, kinds ...CredentialKind) (all []*Credential, _ error) {
 	row := b.audit(b.cfg.Now().Truncate(time.Microsecond), ActAdmin, by, requestID)
 	if r := may(by, policy.ScopeViewer); r != nil {
 		return nil, b.refuse(ctx, row, r)
 	}
-	all, err := b.cfg.Store.Credentials(ctx, kind)
-	if err != nil {
+	for _, kind := range kinds {
+		some, err := b.cfg.Store.Credentials(ctx, kind)
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		all = append(all, some...)
+	}
+	row.Outcome = "listed"
+	if err := b.cfg.Store.Record(ctx, row); err != nil {
 		return nil, unavailable(err)
 	}
 	return all, nil
@@ -170,6 +183,7 @@ type Step struct {
 	Session string
 	Note    string
 	Rules   []RuleStep
+	More    int // rules that were asked and are not on record, for there were too many
 }
 
 // RuleStep is what one rule said.
@@ -179,6 +193,8 @@ type RuleStep struct {
 	Text    string // of the rule, "" when the configuration has none of that name any more
 	Changed bool   // the rule has another text now
 }
+
+var rulesMore = regexp.MustCompile(`; ([0-9]{1,4}) more`)
 
 var ruleSaid = regexp.MustCompile(`([a-z0-9-]{1,64})@([0-9a-f]{8}) ([a-z ]+)`)
 
@@ -208,6 +224,9 @@ func (b *Broker) Explain(ctx context.Context, by *policy.Caller, sessionID, ofRe
 		for _, said := range ruleSaid.FindAllStringSubmatch(r.Note, -1) {
 			text, _, current := b.apps[r.App].Rules.Text(said[1], said[2])
 			step.Rules = append(step.Rules, RuleStep{Name: said[1], Said: strings.TrimSpace(said[3]), Text: text, Changed: text != "" && !current})
+		}
+		if more := rulesMore.FindStringSubmatch(r.Note); more != nil && len(step.Rules) > 0 {
+			step.More, _ = strconv.Atoi(more[1])
 		}
 		steps = append(steps, step)
 	}

@@ -414,11 +414,11 @@ func TestCredentials(t *testing.T) {
 	_, _, err = add(admin, func(n *broker.NewCredential) { n.MapSubjects = true })
 	refused(t, err, selo.ReasonRequestInvalid)
 
-	all, err := h.Credentials(ctx, operator(policy.ScopeViewer), store.CredentialService, thisTest)
+	all, err := h.Credentials(ctx, operator(policy.ScopeViewer), thisTest, store.CredentialService)
 	if err != nil || len(all) != 2 {
 		t.Fatalf("%d credentials, %v", len(all), err)
 	}
-	if _, err := h.Credentials(ctx, ana(), store.CredentialService, thisTest); err == nil {
+	if _, err := h.Credentials(ctx, ana(), thisTest, store.CredentialService); err == nil {
 		t.Error("an end user was shown the credentials")
 	}
 	if _, err := h.RevokeCredential(ctx, operator(policy.ScopeViewer), store.CredentialService, one.ID, thisTest); err == nil {

@@ -98,7 +98,7 @@ func (b *Broker) decide(ctx context.Context, n *store.Session, row store.Audit, 
 				return nil, b.refuse(ctx, row, unavailable(fmt.Errorf("signing receipt: %w", err)))
 			}
 			act.Outcome, act.IDs, act.Proved, act.ReceiptID = store.StateGranted, ids, response.Assurance, granted.ReceiptID
-		case errors.Is(err, selo.ReasonProviderUnavailable):
+		case errors.Is(err, selo.ReasonProviderUnavailable), errors.Is(err, selo.ReasonCPFUnavailable):
 			// Nobody's fault who is asking: the same response may be posted again.
 			r := asRefusal(err)
 			r.Session, r.State, r.AttemptsLeft = n.ID, n.State, attemptsLeft(n)
@@ -170,6 +170,21 @@ func (b *Broker) verify(ctx context.Context, n *store.Session, answer Answer, no
 	if err != nil {
 		return none(err)
 	}
+	// Whoever signed up may have a CPF by now, and then it must be that.
+	var known []byte
+	if n.SignUp && app.CPFLookup != nil {
+		subject, err := b.subject(n)
+		if err != nil {
+			return none(err)
+		}
+		cpf, err := app.CPFLookup.CPF(ctx, n.App, subject)
+		if err != nil {
+			return none(err)
+		}
+		if !cpf.IsZero() {
+			known = pepper.CPF(cpf)
+		}
+	}
 	var seen toBeUsed
 	want := selo.Expectation{
 		Profile: profile,
@@ -183,7 +198,7 @@ func (b *Broker) verify(ctx context.Context, n *store.Session, answer Answer, no
 			if named == nil {
 				named = is
 			}
-			return hmac.Equal(is, named)
+			return hmac.Equal(is, named) && (known == nil || hmac.Equal(is, known))
 		},
 		Once:      &seen,
 		Opened:    n.OpenedAt,
@@ -298,7 +313,7 @@ func (b *Broker) find(ctx context.Context, c *policy.Caller, row store.Audit, id
 	case err != nil:
 		return nil, row, unavailable(err)
 	}
-	row.SessionID = n.ID
+	row.Note = "of " + n.ID // not on the session's own trail, which a stranger must not be able to fill
 	mine, err := b.owns(c, n)
 	if err != nil {
 		return nil, row, b.refuse(ctx, row, unavailable(err))
@@ -308,6 +323,7 @@ func (b *Broker) find(ctx context.Context, c *policy.Caller, row store.Audit, id
 	if !inApp || !mine && (!readAll || c.Kind != policy.KindService) {
 		return nil, row, b.refuse(ctx, row, refusal(selo.ReasonSessionUnknown, "session", "no such session, or not yours"))
 	}
+	row.SessionID, row.Note = n.ID, ""
 	row.Product, row.Purpose, row.Person, row.Keys = n.Product, n.Purpose, n.Person, n.Keys
 	if r := b.samePerson(c, n); r != nil {
 		return nil, row, b.refuse(ctx, row, r)
@@ -358,6 +374,7 @@ func (b *Broker) receipt(n *store.Session) (string, error) {
 		Product:   n.Product,
 		Purpose:   n.Purpose,
 		Assurance: n.Proved,
+		SignUp:    n.SignUp,
 		IssuedAt:  n.EndedAt,
 		ExpiresAt: receiptUntil(n),
 		ID:        n.ReceiptID,

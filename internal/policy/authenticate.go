@@ -309,6 +309,16 @@ func unavailable(detail string, cause error) *selo.Error {
 	return e
 }
 
+// hasPassed is said of the exp of a token that was verified, and of nothing else.
+const hasPassed = "has passed"
+
+// Expired reports whether Authenticate refused a genuine token because its time is over: that is no attack, and
+// happens to every user.
+func Expired(err error) bool {
+	var e *selo.Error
+	return errors.As(err, &e) && e.Reason == selo.ReasonCallerUnauthenticated && e.Field == "exp" && e.Detail == hasPassed
+}
+
 // unauthenticated refuses for the sake of one claim or header parameter, or of the whole credential.
 func unauthenticated(field, detail string) *selo.Error {
 	return &selo.Error{

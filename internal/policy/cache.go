@@ -20,6 +20,8 @@ const (
 	// time, while an opaque token can be at any time.
 	jwtFor    = time.Minute
 	opaqueFor = 10 * time.Second
+	// recogniseFor is how long an opaque token without exp is recognised.
+	recogniseFor = 15 * time.Minute
 )
 
 // verified is a token that was found good, and what has to hold for it to be so still.
@@ -41,6 +43,16 @@ func (v *verified) current(now time.Time) bool {
 	}
 	age := now.Sub(v.at)
 	return age >= 0 && age < life && (v.exp.IsZero() || now.Before(v.exp))
+}
+
+// recognised reports whether the token was found good before and can still be: to be let past a throttle takes less
+// than to be let in.
+func (v *verified) recognised(now time.Time) bool {
+	until := v.exp
+	if until.IsZero() {
+		until = v.at.Add(recogniseFor)
+	}
+	return now.Before(until)
 }
 
 // cache remembers verified tokens by their SHA-256, in two generations: when the young one has half of what
@@ -93,11 +105,7 @@ func (a *Authenticator) CacheStats() (hits, misses uint64, entries int) {
 func (a *Authenticator) token(ctx context.Context, token string, opaque bool) (*Caller, *selo.Error) {
 	sum := sha256.Sum256([]byte(token))
 	v := a.cache.get(sum)
-	if v != nil && !a.stillGood(ctx, v) {
-		a.cache.drop(sum)
-		v = nil
-	}
-	if v != nil {
+	if v != nil && a.stillGood(ctx, v) {
 		a.cache.hits.Add(1)
 		return v.caller.clone(), nil
 	}
@@ -109,6 +117,9 @@ func (a *Authenticator) token(ctx context.Context, token string, opaque bool) (*
 		v, refused = a.endUser(ctx, token)
 	}
 	if refused != nil {
+		if refused.Err == nil { // the token is at fault, for good
+			a.cache.drop(sum)
+		}
 		return nil, refused
 	}
 	a.cache.put(sum, v)
@@ -128,8 +139,9 @@ func (a *Authenticator) stillGood(ctx context.Context, v *verified) bool {
 	return refused == nil && key.equal(v.key)
 }
 
-// Recognise reports whether Authenticate would take this credential without verifying anything and without
-// asking anybody outside: an API key, or a token that it remembers as verified.
+// Recognise reports whether this credential is known to be somebody's without verifying anything and without asking
+// anybody outside: an API key, or a token that was verified before and has not expired. It says who may pass a
+// throttle; whether they are let in Authenticate says.
 func (a *Authenticator) Recognise(ctx context.Context, authorization string) bool {
 	scheme, credential, _ := strings.Cut(authorization, " ")
 	if len(authorization) > maxScheme+selo.MaxTokenSize || !asciiEqualFold(scheme, "bearer") {
@@ -140,7 +152,7 @@ func (a *Authenticator) Recognise(ctx context.Context, authorization string) boo
 		return refused == nil
 	}
 	v := a.cache.get(sha256.Sum256([]byte(credential)))
-	if v == nil || !v.current(a.now()) {
+	if v == nil || !v.recognised(a.now()) {
 		return false
 	}
 	if v.keys == nil {

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -234,7 +235,7 @@ func readIntrospection(apps []*app, answer []byte, now time.Time) (*Caller, time
 		}
 	}
 	err := readObject(answer, func(name string, value jsontext.Value) {
-		member, exact := match([]string{"active", "token_type", "token_use"}, name)
+		member, exact := match([]string{"active", "token_type", "token_use", "token_name", "typ"}, name)
 		text, _ := unquote(value)
 		switch {
 		case member != "" && !exact:
@@ -245,6 +246,10 @@ func readIntrospection(apps []*app, answer []byte, now time.Time) (*Caller, time
 			refuse("token_type", "must be absent or Bearer: this is a token of another kind")
 		case member == "token_use" && text != "access_token" && text != "access":
 			refuse("token_use", "must be absent, access_token or access: this is a token of another kind")
+		case member == "token_name" && text != "access_token": // of ForgeRock
+			refuse("token_name", "must be absent or access_token: this is a token of another kind")
+		case member == "typ" && !slices.ContainsFunc([]string{"bearer", "jwt", "at+jwt"}, func(typ string) bool { return asciiEqualFold(text, typ) }):
+			refuse("typ", "must be absent, Bearer, JWT or at+jwt: this is a token of another kind") // Keycloak has Refresh, Offline and ID
 		}
 	})
 	switch {

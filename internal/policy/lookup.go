@@ -33,6 +33,7 @@ const (
 	maxLookupAnswer  = 4 << 10
 	maxLookups       = 32 // at once
 	lookupKept       = 30 * time.Second
+	unknownKept      = 2 * time.Second // that nobody knows a CPF: who signs up may have one in a moment
 	maxLookupEntries = 8192
 )
 
@@ -53,14 +54,23 @@ type Lookup struct {
 	now     func() time.Time
 	running chan struct{}
 
-	mu    sync.Mutex
-	young map[[sha256.Size]byte]knownCPF
-	old   map[[sha256.Size]byte]knownCPF
+	mu      sync.Mutex
+	young   map[[sha256.Size]byte]knownCPF
+	old     map[[sha256.Size]byte]knownCPF
+	flights map[[sha256.Size]byte]*lookupFlight
 }
 
 type knownCPF struct {
-	cpf   selo.CPF
+	cpf   selo.CPF // zero: none was known
 	since time.Time
+}
+
+// lookupFlight is a question that is under way. Whoever has the same waits for its answer: one user, however many
+// requests they send, asks once at a time.
+type lookupFlight struct {
+	done chan struct{}
+	cpf  selo.CPF
+	err  error
 }
 
 // NewLookup checks c. Its secret may be cleared afterwards.
@@ -87,7 +97,7 @@ func NewLookup(c LookupConfig) (*Lookup, error) {
 			h.Write(message)
 			return h.Sum(nil)
 		},
-		young: make(map[[sha256.Size]byte]knownCPF), old: make(map[[sha256.Size]byte]knownCPF)}, nil
+		young: make(map[[sha256.Size]byte]knownCPF), old: make(map[[sha256.Size]byte]knownCPF), flights: make(map[[sha256.Size]byte]*lookupFlight)}, nil
 }
 
 type lookupQuestion struct {
@@ -97,7 +107,8 @@ type lookupQuestion struct {
 }
 
 // CPF returns the CPF of a subject of an app, or the zero CPF when the backend says that it knows none yet. A
-// CPF is remembered for 30 seconds, so that is how long one that changed may still be given. Whatever is not
+// CPF is remembered for 30 seconds, so that is how long one that changed may still be given, and that there is none for two.
+// Whatever is not
 // such an answer is a *selo.Error: cpf_unavailable, or cpf_invalid for a number that is no CPF.
 func (l *Lookup) CPF(ctx context.Context, app string, s selo.Subject) (selo.CPF, error) {
 	body, err := json.Marshal(lookupQuestion{app, s.Issuer, s.ID})
@@ -105,40 +116,64 @@ func (l *Lookup) CPF(ctx context.Context, app string, s selo.Subject) (selo.CPF,
 		return selo.CPF{}, lookupFailed(err)
 	}
 	id := sha256.Sum256(body)
+	l.mu.Lock()
 	if cpf, ok := l.known(id); ok {
+		l.mu.Unlock()
 		return cpf, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, l.timeout)
-	defer cancel()
+	f, running := l.flights[id]
+	if !running {
+		f = &lookupFlight{done: make(chan struct{})}
+		l.flights[id] = f
+		// Not cancelled with the request that happened to come first: others wait for it too.
+		go l.fly(context.WithoutCancel(ctx), id, body, f)
+	}
+	l.mu.Unlock()
 	select {
-	case l.running <- struct{}{}:
-		defer func() { <-l.running }()
+	case <-f.done:
+		return f.cpf, f.err
 	case <-ctx.Done():
 		return selo.CPF{}, lookupFailed(ctx.Err())
 	}
+}
+
+// fly asks a question and remembers the answer.
+func (l *Lookup) fly(ctx context.Context, id [sha256.Size]byte, body []byte, f *lookupFlight) {
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
 	began := l.now()
-	cpf, err := l.ask(ctx, body)
-	if err != nil || cpf.IsZero() {
-		return selo.CPF{}, err
+	select {
+	case l.running <- struct{}{}:
+		f.cpf, f.err = l.ask(ctx, body)
+		<-l.running
+	case <-ctx.Done():
+		f.err = lookupFailed(ctx.Err())
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	defer close(f.done)
+	delete(l.flights, id)
+	if f.err != nil {
+		return
+	}
 	if len(l.young) >= maxLookupEntries/2 {
 		l.old, l.young = l.young, make(map[[sha256.Size]byte]knownCPF)
 	}
-	l.young[id] = knownCPF{cpf, began}
-	return cpf, nil
+	l.young[id] = knownCPF{f.cpf, began}
 }
 
+// known returns what is remembered. The caller holds mu.
 func (l *Lookup) known(id [sha256.Size]byte) (selo.CPF, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	found, ok := l.young[id]
 	if !ok {
 		found, ok = l.old[id]
 	}
+	life := lookupKept
+	if found.cpf.IsZero() {
+		life = unknownKept
+	}
 	age := l.now().Sub(found.since)
-	return found.cpf, ok && age >= 0 && age < lookupKept
+	return found.cpf, ok && age >= 0 && age < life
 }
 
 // ask makes one call. There is no second try: the app's user is waiting, and can ask again.
@@ -154,7 +189,7 @@ func (l *Lookup) ask(ctx context.Context, body []byte) (selo.CPF, error) {
 	req.Header.Set(LookupSignatureHeader, "t="+at+",v1="+hex.EncodeToString(mac))
 	answer, err := exchange(l.client, req, maxLookupAnswer)
 	if err != nil {
-		return selo.CPF{}, lookupFailed(err)
+		return selo.CPF{}, lookupFailed(withoutAnswer(err)) // the answer may be a CPF
 	}
 	// A null is an answer: nobody knows yet. A member that is not there is none.
 	var found struct {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -87,24 +88,34 @@ func TestLookupFailsClosed(t *testing.T) {
 	}
 	for name, tc := range map[string]struct {
 		answer http.HandlerFunc
-		want   selo.Reason // "" is: none is known
+		want   selo.Reason
 	}{
-		"null":             {say(`{"cpf":null}`), ""},
-		"nothing":          {say(``), selo.ReasonCPFUnavailable},
-		"no member":        {say(`{}`), selo.ReasonCPFUnavailable},
-		"another case":     {say(`{"CPF":"` + testCPF + `"}`), selo.ReasonCPFUnavailable},
-		"twice":            {say(`{"cpf":null,"cpf":"` + testCPF + `"}`), selo.ReasonCPFUnavailable},
-		"more after it":    {say(`{"cpf":null} {}`), selo.ReasonCPFUnavailable},
-		"a list":           {say(`["` + testCPF + `"]`), selo.ReasonCPFUnavailable},
-		"top-level null":   {say(`null`), selo.ReasonCPFUnavailable},
-		"a number":         {say(`{"cpf":` + testCPF + `}`), selo.ReasonCPFInvalid},
-		"false":            {say(`{"cpf":false}`), selo.ReasonCPFInvalid},
-		"empty":            {say(`{"cpf":""}`), selo.ReasonCPFInvalid},
-		"wrong digits":     {say(`{"cpf":"52998224724"}`), selo.ReasonCPFInvalid},
-		"too long":         {say(`{"cpf":null,"x":"` + strings.Repeat("x", maxLookupAnswer) + `"}`), selo.ReasonCPFUnavailable},
-		"not found":        {status(404), selo.ReasonCPFUnavailable},
-		"created":          {status(201), selo.ReasonCPFUnavailable},
-		"a redirect":       {status(302), selo.ReasonCPFUnavailable},
+		"nothing":        {say(``), selo.ReasonCPFUnavailable},
+		"no member":      {say(`{}`), selo.ReasonCPFUnavailable},
+		"another case":   {say(`{"CPF":"` + testCPF + `"}`), selo.ReasonCPFUnavailable},
+		"twice":          {say(`{"cpf":null,"cpf":"` + testCPF + `"}`), selo.ReasonCPFUnavailable},
+		"more after it":  {say(`{"cpf":null} {}`), selo.ReasonCPFUnavailable},
+		"a list":         {say(`["` + testCPF + `"]`), selo.ReasonCPFUnavailable},
+		"top-level null": {say(`null`), selo.ReasonCPFUnavailable},
+		"a number":       {say(`{"cpf":` + testCPF + `}`), selo.ReasonCPFInvalid},
+		"false":          {say(`{"cpf":false}`), selo.ReasonCPFInvalid},
+		"empty":          {say(`{"cpf":""}`), selo.ReasonCPFInvalid},
+		"wrong digits":   {say(`{"cpf":"52998224724"}`), selo.ReasonCPFInvalid},
+		"too long":       {say(`{"cpf":null,"x":"` + strings.Repeat("x", maxLookupAnswer) + `"}`), selo.ReasonCPFUnavailable},
+		"not found":      {status(404), selo.ReasonCPFUnavailable},
+		"created":        {status(201), selo.ReasonCPFUnavailable},
+		"a redirect":     {status(302), selo.ReasonCPFUnavailable},
+		"a CPF in its Location": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "https://backend/%zz?cpf="+testCPF)
+			w.WriteHeader(302)
+		}, selo.ReasonCPFUnavailable},
+		"no HTTP": {func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err == nil {
+				_, _ = io.WriteString(conn, `{"cpf":"`+testCPF+`"}`)
+				_ = conn.Close()
+			}
+		}, selo.ReasonCPFUnavailable},
 		"an error":         {status(500), selo.ReasonCPFUnavailable},
 		"a broken answer":  {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, selo.ReasonCPFUnavailable},
 		"it never answers": {func(_ http.ResponseWriter, r *http.Request) { _, _ = io.ReadAll(r.Body); <-r.Context().Done() }, selo.ReasonCPFUnavailable},
@@ -115,17 +126,57 @@ func TestLookupFailsClosed(t *testing.T) {
 			for range 2 { // nothing of it is remembered
 				cpf, err := l.CPF(t.Context(), "bank", selo.Subject{Issuer: testIssuer, ID: testSub})
 				_ = transcript.Error(err)
-				if !cpf.IsZero() || (err == nil) != (tc.want == "") {
-					t.Fatalf("%v, %v", cpf, err)
+				if !cpf.IsZero() || !errors.Is(err, tc.want) {
+					t.Fatalf("%v, %v; want %s", cpf, err, tc.want)
 				}
-				if tc.want != "" && !errors.Is(err, tc.want) {
-					t.Errorf("%v, want %s", err, tc.want)
+				// Bug: net/http quotes what it cannot read, and that was a CPF.
+				if strings.Contains(err.Error(), testCPF) || strings.Contains(err.Error(), "529.982") {
+					t.Errorf("the error repeats the answer: %v", err)
 				}
 			}
 			if calls.Load() < 2 {
 				t.Errorf("%d calls", calls.Load())
 			}
 		})
+	}
+}
+
+// That nobody knows a CPF is remembered for a moment, and one question is asked once, however many wait for it.
+func TestLookupAsksOnce(t *testing.T) {
+	clock := newClock()
+	asked, answer := make(chan struct{}, 100), make(chan struct{})
+	l, calls := newLookup(t, clock, func(w http.ResponseWriter, _ *http.Request) {
+		asked <- struct{}{}
+		<-answer
+		_, _ = io.WriteString(w, `{"cpf":null}`)
+	})
+	const many = 50
+	results := make(chan error, many)
+	for range many {
+		go func() {
+			cpf, err := l.CPF(context.Background(), "bank", selo.Subject{Issuer: testIssuer, ID: testSub})
+			if err == nil && !cpf.IsZero() {
+				err = errors.New("a CPF out of nowhere")
+			}
+			results <- err
+		}()
+	}
+	<-asked
+	close(answer)
+	for range many {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+	if n := calls.Load(); n != 1 {
+		t.Errorf("%d questions, want one", n)
+	}
+	clock.advance(unknownKept)
+	if _, err := l.CPF(t.Context(), "bank", selo.Subject{Issuer: testIssuer, ID: testSub}); err != nil || calls.Load() != 2 {
+		t.Errorf("%d questions, %v", calls.Load(), err)
+	}
+	if _, err := l.CPF(t.Context(), "shop", selo.Subject{Issuer: testIssuer, ID: testSub}); err != nil || calls.Load() != 3 {
+		t.Errorf("another app: %d questions, %v", calls.Load(), err)
 	}
 }
 

@@ -88,7 +88,7 @@ func (one *app) check(c *claims, now time.Time) *selo.Error {
 	case !slices.Contains(c.aud, one.Audience):
 		return unauthenticated("aud", "is not the app's audience")
 	case c.seen["exp"] && !now.Before(c.exp):
-		return unauthenticated("exp", "has passed")
+		return unauthenticated("exp", hasPassed)
 	case c.nbf.After(now.Add(clockSkew)):
 		return unauthenticated("nbf", fmt.Sprintf("is more than %v ahead of now", clockSkew))
 	case c.iat.After(now.Add(clockSkew)):

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,11 +20,13 @@ type origin struct {
 	url    string // empty: discovered
 }
 
+// String is for logs and metrics, so without a query, where some gateways want a key.
 func (o origin) String() string {
 	if o.url == "" {
 		return o.issuer
 	}
-	return o.url
+	shown, _, _ := strings.Cut(o.url, "?")
+	return shown
 }
 
 // remoteKeys is the keys of an origin, fetched when needed, by one fetch at a time that every request which

@@ -112,14 +112,14 @@ func readCase(c RuleCase, config RulesConfig, claims map[string]ClaimType) (rule
 	case "", KindEndUser:
 		f.Kind = KindEndUser
 		if c.Service != "" || len(c.Scopes) > 0 {
-			wrong("kind: an end user has no service and no scopes; write kind: service, or claims: {scope: ...}")
+			wrong("caller: an end user has no service and no scopes; write caller: service, or claims: {scope: ...}")
 		}
 	case KindService:
 		if len(c.Claims) > 0 {
 			wrong("claims: a service has none")
 		}
 	default:
-		wrong("kind: must be %s or %s, is %q", KindEndUser, KindService, c.Kind)
+		wrong("caller: must be %s or %s", KindEndUser, KindService)
 	}
 	if c.Now != "" {
 		var err error
@@ -133,14 +133,18 @@ func readCase(c RuleCase, config RulesConfig, claims map[string]ClaimType) (rule
 			wrong("claims.%s: there is no such claim%s; others are declared under claims", name, suggest(name, slices.Collect(maps.Keys(claims))))
 			continue
 		}
-		value, err := readClaim(c.Claims[name], t, f.Now)
+		given := c.Claims[name]
+		if text, ok := given.(string); ok && name == "scope" {
+			given = scopes(text) // as in a token
+		}
+		value, err := readClaim(given, t, f.Now)
 		if err != nil {
 			wrong("claims.%s: %w", name, err)
 		}
 		f.Claims[name] = value
 	}
 	if c.Want != kindAllow && c.Want != kindDeny {
-		wrong("want: must be allow or deny, is %q", c.Want)
+		wrong("want: must be allow or deny")
 	}
 	if c.By != "" {
 		isRule := func(r Rule) bool { return r.Name == c.By }
@@ -242,4 +246,23 @@ func wholeNumber(value any) (int64, bool) {
 	default:
 		return 0, false
 	}
+}
+
+// scopes splits a scope as it stands in a token (RFC 8693).
+func scopes(text string) (all []any) {
+	for _, one := range strings.FieldsFunc(text, func(r rune) bool { return r == ' ' }) {
+		all = append(all, one)
+	}
+	return all
+}
+
+// CheckCases returns an error for every case that the rules do not do what it says.
+func (r *Rules) CheckCases() error {
+	var errs []error
+	for _, c := range r.Test() {
+		if !c.OK {
+			errs = append(errs, fmt.Errorf("rule_cases: %q is not what the rules do: selo policy test says more", c.Name))
+		}
+	}
+	return errors.Join(errs...)
 }

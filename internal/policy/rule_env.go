@@ -353,7 +353,7 @@ func (c *claimTypes) NewValue(string, map[string]ref.Val) ref.Val {
 func checkClaim(name string, t ClaimType) error {
 	if celType(t) == nil {
 		known := []ClaimType{ClaimString, ClaimStrings, ClaimBoolean, ClaimInteger, ClaimNumber, ClaimTime}
-		return fmt.Errorf("type must be one of %q, is %q", known, t)
+		return fmt.Errorf("type must be one of %q", known)
 	}
 	bare, err := cel.NewCustomEnv(cel.StdLib())
 	if err != nil {

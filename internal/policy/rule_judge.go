@@ -70,16 +70,18 @@ func (v Verdict) String() string {
 	if len(v.Outcomes) == 0 {
 		return "rules: none"
 	}
-	by := slices.IndexFunc(v.Outcomes, func(o Outcome) bool { return v.By != "" && o.Rule == v.By })
-	order := make([]Outcome, 0, len(v.Outcomes))
-	if by >= 0 {
-		order = append(order, v.Outcomes[by])
-	}
-	for i, o := range v.Outcomes {
-		if i != by {
-			order = append(order, o)
+	// There may not be room for all: the one that denied first, then the others that did or would.
+	order := slices.Clone(v.Outcomes)
+	weight := func(o Outcome) int {
+		switch {
+		case v.By != "" && o.Rule == v.By:
+			return 0
+		case o.denies():
+			return 1
 		}
+		return 2
 	}
+	slices.SortStableFunc(order, func(a, b Outcome) int { return weight(a) - weight(b) })
 	line := "rules: "
 	for i, o := range order {
 		one := o.String()

@@ -204,7 +204,7 @@ func TestRuleMistakesAtOnce(t *testing.T) {
 	want := []string{
 		`claims.acr: is one of the claims that every app has; use another name`,
 		`claims.in: the name for rules must be`,
-		`claims.odd: type must be one of ["string" "strings" "boolean" "integer" "number" "time"], is "text"`,
+		`claims.odd: type must be one of ["string" "strings" "boolean" "integer" "number" "time"]`,
 		`claims.x-y: the name for rules must be`,
 		`rules[0].name: must be 1 to 64`,
 		`rules[0].products[0]: the app has no "caf/smart-aut"; did you mean "caf/smart-auth"? (there are caf/face-liveness, caf/smart-auth)`,
@@ -219,11 +219,11 @@ func TestRuleMistakesAtOnce(t *testing.T) {
 		`rules[3].deny: line 1, column 25: guard claims.level with has()`,
 		`rule_cases[0].product: the app has no "nothing"`,
 		`rule_cases[0].purpose: the app has no "nothing"`,
-		`rule_cases[0].kind: must be end_user or service, is "robot"`,
+		`rule_cases[0].caller: must be end_user or service`,
 		`rule_cases[0].now: must be a time`,
-		`rule_cases[0].want: must be allow or deny, is "yes"`,
+		`rule_cases[0].want: must be allow or deny`,
 		`rule_cases[0].by: there is no rule "thre"; did you mean "three"?`,
-		`rule_cases[1].kind: an end user has no service`,
+		`rule_cases[1].caller: an end user has no service`,
 		`rule_cases[1].claims.acr: must be text; put it in quotes`,
 		`rule_cases[1].claims.blocked: must be true or false`,
 		`rule_cases[1].claims.born: must be a time`,
@@ -287,8 +287,8 @@ func TestRuleJudge(t *testing.T) {
 		}
 	}
 	line := r.Judge(endUserFacts(map[string]any{"tier": "secret-tier", "blocked": true})).String()
-	want := fmt.Sprintf("rules: liveness@%s allow false; watch@%s deny observe false; blocked@%s deny true; odd@%s deny false",
-		version(1), version(2), version(3), version(4))
+	want := fmt.Sprintf("rules: liveness@%s allow false; blocked@%s deny true; watch@%s deny observe false; odd@%s deny false",
+		version(1), version(3), version(2), version(4))
 	if line != want {
 		t.Errorf("got %s, want %s", line, want)
 	}

@@ -7,22 +7,23 @@ import (
 	"fmt"
 )
 
-// trailRows bounds what Trail returns.
-const trailRows = 200
+// trailRows bounds what Trail returns, from either end.
+const trailRows = 100
 
-// Trail returns the first 200 audit rows of a session, or of the request with an id, oldest first. Exactly one of the two is
-// given, the other is "".
+// Trail returns the audit rows of a session, or of the request with an id, oldest first: of more than 200 the first and the
+// last 100. Exactly one of the two is given, the other is "".
 func (s *Store) Trail(ctx context.Context, sessionID, requestID string) ([]Audit, error) {
 	const all = `SELECT at, act, outcome, reasons, session_id, caller_kind, service, app, product, purpose,
 		subject_issuer, subject, cpf, pepper_version, client_ids, request_id, note FROM audit`
-	query, id := all+` WHERE session_id = ? ORDER BY id LIMIT ?`, sessionID
+	column, id := "session_id", sessionID
 	switch {
 	case (sessionID == "") == (requestID == ""):
 		return nil, errors.New("reading trail: of either a session or a request")
 	case sessionID == "":
-		query, id = all+` WHERE request_id = ? ORDER BY id LIMIT ?`, requestID
+		column, id = "request_id", requestID
 	}
-	return scanAudit(s.read.QueryContext(ctx, query, id, trailRows))
+	return scanAudit(s.read.QueryContext(ctx, all+` WHERE id IN (SELECT id FROM audit WHERE `+column+` = ?1 ORDER BY id LIMIT ?2)
+		OR id IN (SELECT id FROM audit WHERE `+column+` = ?1 ORDER BY id DESC LIMIT ?2) ORDER BY id`, id, trailRows))
 }
 
 func scanAudit(rows *sql.Rows, err error) (all []Audit, _ error) {
