@@ -136,8 +136,8 @@ func (c *Config) build(ctx context.Context, log *slog.Logger, m *metrics.Metrics
 	c.declare(m, p.callers)
 	if before == nil {
 		for product, most := range cfg.Daily {
-			for _, env := range []selo.Environment{selo.EnvironmentProduction, selo.EnvironmentSandbox} {
-				m.Daily(string(env), product, 0, most)
+			for _, app := range cfg.Apps {
+				m.Daily(string(app.Environment), product, 0, most)
 			}
 		}
 	}

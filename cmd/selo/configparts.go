@@ -70,6 +70,9 @@ func (c *Config) accessKeys(f *faults) []keyring.Key {
 		case err != nil:
 			f.add(at+".secret_file", "%v", withoutPath(err))
 		}
+		if err != nil { // reported once, and what else is wrong with the key as well
+			secret, _ = selo.NewSecret([]byte(randomHex(32)))
+		}
 		key.Secret = secret
 		if k.Until != "" {
 			until, err := time.Parse(time.RFC3339, k.Until)
@@ -215,10 +218,10 @@ func (f *faults) rates(field string, by store.LimitBy, texts []string) (all []st
 	for i, text := range texts {
 		count, window, ok := strings.Cut(text, "/")
 		n, err := strconv.ParseUint(count, 10, 31)
-		d, wrong := time.ParseDuration(window)
+		d, wrong := days(window)
 		if !ok || err != nil || wrong != nil {
-			f.add(fmt.Sprintf("%s[%d]", field, i), "must be a number of sessions and a time, such as 5/1h or 20/24h")
-			continue
+			f.add(fmt.Sprintf("%s[%d]", field, i), "must be a number of sessions and a time, such as 5/1h or 20/1d")
+			n, d = 1, time.Hour // reported once
 		}
 		all = append(all, store.Limit{By: by, Sessions: int(n), Window: d})
 	}

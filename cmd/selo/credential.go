@@ -152,7 +152,7 @@ func listCredentials(ctx context.Context, std streams, config withConfig, kind s
 
 func printCredentials(out io.Writer, all []*store.Credential, now time.Time) error {
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tNAME\tAPP\tSCOPES\tCREDENTIAL\tSTATE\tEXPIRES\tLAST USED")
+	fmt.Fprintln(table, "ID\tNAME\tAPP\tSCOPES\tCREDENTIAL\tSTATE\tEXPIRES\tLAST USED (SECONDS LATE)")
 	for _, c := range all {
 		credential, state := "API key", "active"
 		if c.Certificate != "" {
@@ -186,12 +186,12 @@ func date(t time.Time) string {
 
 type serviceRevoke struct {
 	withConfig
-	ID string `arg:"" help:"Of the credential, as list prints it."`
+	ID string `arg:"" help:"Of the credential, as list prints it; or the API key itself, if that is what leaked."`
 }
 
 type operatorRevoke struct {
 	withConfig
-	ID string `arg:"" help:"Of the credential, as list prints it."`
+	ID string `arg:"" help:"Of the credential, as list prints it; or the API key itself, if that is what leaked."`
 }
 
 func (cmd *serviceRevoke) Run(ctx context.Context, std streams) error {

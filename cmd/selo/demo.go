@@ -238,8 +238,8 @@ func demoConfig(dir, listen, metricsListen string, urls demoURLs) (*Config, erro
 	if err != nil {
 		return nil, err
 	}
-	if len(cfg.Apps) == 0 || cfg.Apps[0].Name != demoApp || len(cfg.unknown) > 0 {
-		return nil, fmt.Errorf("%s is not a demo's; choose another folder", path)
+	if !cfg.isDemo() {
+		return nil, fmt.Errorf("%s is not a demo's, or no more: choose another folder, or run it with selo serve --config, and the pretend provider with selo sandbox --config", path)
 	}
 	cfg.Listen, cfg.MetricsListen = listen, metricsListen
 	for i := range cfg.Apps {
@@ -269,6 +269,13 @@ func demoConfig(dir, listen, metricsListen string, urls demoURLs) (*Config, erro
 		return nil, err
 	}
 	return readConfig(path)
+}
+
+// isDemo reports whether the apps are still those of a demo: what somebody has made their own is not written over.
+func (c *Config) isDemo() bool {
+	return len(c.unknown) == 0 && len(c.Apps) == 2 &&
+		c.Apps[0].Name == demoApp && c.Apps[0].Issuer == demoIssuer && c.Apps[0].Audience == demoAudience &&
+		c.Apps[1].Name == demoNewApp && c.Apps[1].Issuer == demoIssuer && c.Apps[1].Audience == demoNewApp
 }
 
 // newDemoConfig makes fresh keys in dir and the configuration that names them.

@@ -139,7 +139,7 @@ func onlyHelp(args []string) bool {
 }
 
 var (
-	flagFault = regexp.MustCompile(`^(?:missing flags: .*|unknown flag --[a-z-]{1,20}|expected .*)`)
+	flagFault = regexp.MustCompile(`^(?:missing flags: .*|--[a-z]{1,20} and --[a-z]{1,20} can't be used together|unknown flag --[a-z-]{1,20}|expected .*)`)
 	flagName  = regexp.MustCompile(`^--[a-z-]{1,20}`)
 	command   = regexp.MustCompile(`^[a-z-]{1,20}$`)
 )

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,10 +31,12 @@ func (cmd *policyTest) Run(std streams) error {
 	if err != nil {
 		return err
 	}
-	var f faults
+	f := slices.Clone(cfg.unknown)
 	all := make([]*policy.Rules, len(cfg.Apps))
 	for i, a := range cfg.Apps {
-		all[i] = a.rules(&f)
+		if all[i] = a.rules(&f); len(a.Rules) > 0 && len(a.RuleCases) == 0 {
+			f.add(fmt.Sprintf("apps[%d].rule_cases", i), "is empty: nothing shows what the rules of app %s do", a.Name)
+		}
 	}
 	if len(f) > 0 {
 		return fmt.Errorf("configuration:\n%w", errors.Join(f...))
@@ -53,7 +56,7 @@ func (cmd *policyTest) Run(std streams) error {
 			}
 		}
 		for _, rule := range all[i].Unused() {
-			fmt.Fprintf(std.err, "app %s: no case is decided by the rule %s\n", a.Name, rule)
+			fmt.Fprintf(std.err, "app %s: no case is denied by the rule %s, so nothing shows what it is for\n", a.Name, rule)
 		}
 	}
 	fmt.Fprintf(std.out, "%d cases, %d failed\n", cases, failed)

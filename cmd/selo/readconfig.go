@@ -29,7 +29,7 @@ func readConfig(path string) (*Config, error) {
 	var tree, more any
 	documents := yaml.NewDecoder(bytes.NewReader(data))
 	if err := documents.Decode(&tree); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: is not YAML%s", path, place(err))
+		return nil, fmt.Errorf("%s: is not YAML%s; a text that begins with a quote, ! or & stands in quotes as a whole, and no tab indents", path, place(err))
 	}
 	if err := documents.Decode(&more); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: must be one YAML document; there is a second after ---", path)

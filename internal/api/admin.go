@@ -82,8 +82,7 @@ func (s *server) addCredential(x *exchange) {
 	}
 	until, err := time.Parse(time.RFC3339, body.ExpiresAt)
 	if err != nil {
-		x.unreadable(c, broker.ActAdmin, &selo.Error{Reason: selo.ReasonRequestInvalid, Field: "expires_at", Detail: "must be a date and time such as 2027-01-31T12:00:00Z"})
-		return
+		until = time.Time{} // which is refused, once it is known that this caller may add at all
 	}
 	added, key, err := s.Broker.AddCredential(x.act, c, broker.NewCredential{Kind: broker.CredentialKind(body.Kind), Name: body.Name, App: body.App,
 		Scopes: body.Scopes, MapSubjects: body.MapSubjects, Certificate: body.Certificate, ExpiresAt: until}, x.id)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -74,7 +75,12 @@ func (b *Broker) AddCredential(ctx context.Context, by *policy.Caller, n NewCred
 	}
 	switch err := b.cfg.Store.AddCredential(ctx, c, row); {
 	case errors.Is(err, store.ErrCredentialConflict):
-		return nil, "", b.refuse(ctx, row, refusal(selo.ReasonRequestInvalid, "name", err.Error()))
+		field := "name"
+		if n.Certificate != "" && strings.Contains(err.Error(), n.Certificate) {
+			field = "certificate"
+		}
+		_, why, _ := strings.Cut(err.Error(), store.ErrCredentialConflict.Error()+": ")
+		return nil, "", b.refuse(ctx, row, refusal(selo.ReasonRequestInvalid, field, why))
 	case err != nil:
 		return nil, "", unavailable(err)
 	}
@@ -93,7 +99,7 @@ func (b *Broker) checkCredential(n NewCredential, now time.Time) *Refusal {
 	invalid := func(field, format string, args ...any) *Refusal {
 		return refusal(selo.ReasonRequestInvalid, field, fmt.Sprintf(format, args...))
 	}
-	scopes := policy.Scopes(n.Kind)
+	scopes, apps := policy.Scopes(n.Kind), strings.Join(slices.Sorted(maps.Keys(b.apps)), ", ")
 	_, app := b.apps[n.App]
 	switch {
 	case n.Kind != CredentialService && n.Kind != CredentialOperator:
@@ -103,7 +109,7 @@ func (b *Broker) checkCredential(n NewCredential, now time.Time) *Refusal {
 	case !credentialName.MatchString(n.Name):
 		return invalid("name", "must be 1 to 64 of a-z, 0-9 and -")
 	case n.Kind == CredentialService && !app:
-		return invalid("app", "must be one of the configured apps")
+		return invalid("app", "must be one of the configured apps: %s", apps)
 	case n.Kind == CredentialOperator && (n.App != "" || n.MapSubjects || n.Certificate != ""):
 		return invalid("app", "an operator has no app, maps no subjects and shows no certificate")
 	case len(n.Scopes) == 0:
@@ -111,7 +117,7 @@ func (b *Broker) checkCredential(n NewCredential, now time.Time) *Refusal {
 	case n.Certificate != "" && !certificateName.MatchString(n.Certificate):
 		return invalid("certificate", "must be dns:NAME or uri:URI, a name in the client certificate, in lower case")
 	case !n.ExpiresAt.After(now) || n.ExpiresAt.Sub(now) > MaxCredentialLife:
-		return invalid("expires_at", "must be in the future, and at most five years ahead")
+		return invalid("expires_at", "must be a time such as 2027-01-31T12:00:00Z, in the future and at most five years ahead")
 	}
 	for i, scope := range n.Scopes {
 		if !slices.Contains(scopes, scope) || slices.Contains(n.Scopes[:i], scope) {

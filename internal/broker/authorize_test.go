@@ -163,7 +163,7 @@ func TestCPFSources(t *testing.T) {
 		"the backend is down": {nobody, "!", selo.ReasonCPFUnavailable, "cpf_lookup"},
 		"the backend is down, and the token has one":  {ana(), "!", selo.ReasonCPFUnavailable, "cpf_lookup"},
 		"no answer at all":                            {nobody, `{}`, selo.ReasonCPFUnavailable, "cpf_lookup"},
-		"the backend says a number that is none":      {nobody, `{"cpf":"11111111111"}`, selo.ReasonCPFInvalid, "cpf_lookup"},
+		"the backend says a number that is none":      {nobody, `{"cpf":"11111111111"}`, selo.ReasonCPFUnavailable, "cpf_lookup"},
 		"a token with a number that is none":          {wrong, says(anaCPF), selo.ReasonCPFInvalid, "cpf"},
 		"a service for its own subject is believed":   {backend(), says(brunoCPF), "", ""},
 		"a mapped service is compared":                {mappedBackend, says(brunoCPF), selo.ReasonCPFMismatch, "cpf_lookup"},

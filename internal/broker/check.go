@@ -220,7 +220,8 @@ func (cfg Config) checkLimits() (errs []error) {
 	}
 	for _, product := range slices.Sorted(maps.Keys(cfg.Daily)) {
 		if _, err := selo.LookupProfile(product); err != nil {
-			bad("limits.daily: %v", err)
+			bad("limits.daily: is by product, such as caf/face-liveness, and has something else")
+			continue
 		}
 		if cfg.Daily[product] < 1 {
 			bad("limits.daily.%s: must be at least 1", product)
@@ -234,7 +235,7 @@ const maxWindow = 31 * 24 * time.Hour
 
 func checkLimit(l store.Limit) string {
 	if l.Sessions < 1 || l.Sessions > 1e9 || l.Window < time.Second || l.Window > maxWindow {
-		return fmt.Sprintf("must be at least 1 session in 1s to %v, such as 5/1h", maxWindow)
+		return "must be at least 1 session in 1s to 31d, such as 5/1h"
 	}
 	return ""
 }

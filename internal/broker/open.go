@@ -327,7 +327,7 @@ func overLimit(e *store.LimitError) *Refusal {
 	detail := "this service has opened as many sessions as it may in a while"
 	switch e.Limit.By {
 	case store.LimitSubject, store.LimitCPF:
-		detail = fmt.Sprintf("at most %d sessions in %v", e.Limit.Sessions, e.Limit.Window)
+		detail = fmt.Sprintf("at most %d sessions in %s", e.Limit.Sessions, plain(e.Limit.Window))
 	case store.LimitOpen:
 		detail = fmt.Sprintf("at most %d open sessions at a time", e.Limit.Sessions)
 	case store.LimitProduct, store.LimitDaily:
@@ -336,6 +336,17 @@ func overLimit(e *store.LimitError) *Refusal {
 	r := refusal(selo.ReasonRateLimited, string(e.Limit.By), detail)
 	r.RetryAfter, r.Limit = e.RetryAfter, &e.Limit
 	return r
+}
+
+// plain is a duration as it is written: 1h and not 1h0m0s.
+func plain(d time.Duration) string {
+	text := d.String()
+	for _, nothing := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, nothing) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
 }
 
 // opened is the answer for a session that has just been opened. used is warned of where it is a daily ceiling.

@@ -109,7 +109,7 @@ type lookupQuestion struct {
 // CPF returns the CPF of a subject of an app, or the zero CPF when the backend says that it knows none yet. A
 // CPF is remembered for 30 seconds, so that is how long one that changed may still be given, and that there is none for two.
 // Whatever is not
-// such an answer is a *selo.Error: cpf_unavailable, or cpf_invalid for a number that is no CPF.
+// such an answer is a *selo.Error with cpf_unavailable.
 func (l *Lookup) CPF(ctx context.Context, app string, s selo.Subject) (selo.CPF, error) {
 	body, err := json.Marshal(lookupQuestion{app, s.Issuer, s.ID})
 	if err != nil {
@@ -204,7 +204,7 @@ func (l *Lookup) ask(ctx context.Context, body []byte) (selo.CPF, error) {
 	text, _ := unquote(found.CPF)
 	cpf, err := selo.ParseCPF(text)
 	if err != nil {
-		return selo.CPF{}, &selo.Error{Reason: selo.ReasonCPFInvalid, Field: "cpf_lookup", Detail: "what the backend gave is no CPF"}
+		return selo.CPF{}, lookupFailed(errors.New("what it gave is no CPF"))
 	}
 	return cpf, nil
 }

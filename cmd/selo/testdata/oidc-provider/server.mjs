@@ -1,5 +1,5 @@
 // An identity provider for the tests of cmd/selo: oidc-provider, which nobody here wrote, with the users, clients
-// and resources of a bank. oidc_test.go starts it and signs in as a mobile app does.
+// and resources of a bank. oidc_provider_test.go starts it and signs in as a mobile app does.
 //
 // It listens on a free port of the loopback address, prints its issuer as the first line of standard output, and
 // ends when its standard input does, so that no test can leave it behind. Its standard input takes commands, one a
