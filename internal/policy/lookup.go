@@ -106,10 +106,12 @@ type lookupQuestion struct {
 	Subject string `json:"subject"`
 }
 
+// Format prints where it asks, and nothing of what it knows.
+func (l *Lookup) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "{%s [secret]}", l.url) }
+
 // CPF returns the CPF of a subject of an app, or the zero CPF when the backend says that it knows none yet. A
 // CPF is remembered for 30 seconds, so that is how long one that changed may still be given, and that there is none for two.
-// Whatever is not
-// such an answer is a *selo.Error with cpf_unavailable.
+// Whatever is not such an answer is a *selo.Error with cpf_unavailable.
 func (l *Lookup) CPF(ctx context.Context, app string, s selo.Subject) (selo.CPF, error) {
 	body, err := json.Marshal(lookupQuestion{app, s.Issuer, s.ID})
 	if err != nil {
@@ -149,9 +151,9 @@ func (l *Lookup) fly(ctx context.Context, id [sha256.Size]byte, body []byte, f *
 	case <-ctx.Done():
 		f.err = lookupFailed(ctx.Err())
 	}
+	defer close(f.done)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	defer close(f.done)
 	delete(l.flights, id)
 	if f.err != nil {
 		return

@@ -70,8 +70,8 @@ func TestLookup(t *testing.T) {
 			t.Errorf("%d calls, want %d", calls.Load(), step.calls)
 		}
 	}
-	if text := fmt.Sprintf("%v %+v %#v", l, l, l); strings.Contains(text, "lookup secret") {
-		t.Error("the secret can be printed")
+	if text := fmt.Sprintf("%v %+v %#v", l, l, l); strings.Contains(text, "lookup secret") || strings.Contains(text, testCPF) {
+		t.Error("the secret or a CPF can be printed")
 	}
 }
 
