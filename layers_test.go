@@ -3,6 +3,7 @@ package selo_test
 import (
 	"fmt"
 	"go/ast"
+	"go/build/constraint"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -29,13 +30,14 @@ type layer struct {
 // A test may import every package that stands below its own, for it may need a real store or a provider
 // to talk to. It may never reach up.
 var layers = []layer{
-	{"cmd/selo", []string{"internal/api", "internal/broker", "internal/keyring", "internal/metrics", "internal/policy", "internal/provider", "internal/sandbox", "internal/store"}},
+	{"cmd/selo", []string{"internal/api", "internal/broker", "internal/keyring", "internal/metrics", "internal/policy", "internal/provider", "internal/sandbox", "internal/seal", "internal/store"}},
 	{"internal/api", []string{"internal/broker", "internal/metrics", "internal/policy"}},
 	{"internal/broker", []string{"internal/keyring", "internal/metrics", "internal/policy", "internal/provider", "internal/store"}},
 	{"internal/metrics", nil},
 	{"internal/policy", []string{"internal/store"}},
 	{"internal/provider", nil},
-	{"internal/keyring", nil},
+	{"internal/keyring", []string{"internal/seal", "internal/store"}},
+	{"internal/seal", nil},
 	{"internal/store", nil},
 	{"internal/sandbox", nil},
 	{".", nil},
@@ -55,8 +57,17 @@ var reserved = []struct {
 	{"cel.dev/cel-go", []string{"internal/policy"}, "only rules are written in it"},
 	{"github.com/pressly/goose", []string{"internal/store"}, "only the store migrates"},
 	{"github.com/prometheus", []string{"internal/metrics"}, "only the metrics know Prometheus"},
+	{"golang.org/x/time", []string{"internal/api"}, "only the door throttles"},
+	{"github.com/tink-crypto", []string{"internal/seal"}, "only the sealing encrypts with it"},
+	{"github.com/miekg/pkcs11", []string{"internal/seal"}, "only the sealing talks to HSMs"},
 	{"encoding/json", nil, "it folds the case of names and keeps the last of two; use github.com/go-json-experiment/json"},
 	{"C", nil, "the binary is built without cgo"},
+}
+
+// tagged names the modules that are made with cgo, and the build tag without which no file that imports one, not
+// even a test, may be built: the rule about C sees only our own files.
+var tagged = []struct{ path, tag string }{
+	{"github.com/miekg/pkcs11", "pkcs11"},
 }
 
 // rootImports are the only modules beside the standard library that the root, which other programs
@@ -97,7 +108,7 @@ func layerFaults(fsys fs.FS, table []layer) []string {
 		if err != nil {
 			return err
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, src, parser.SkipObjectResolution)
+		file, err := parser.ParseFile(token.NewFileSet(), name, src, parser.SkipObjectResolution|parser.ParseComments)
 		if err != nil {
 			faultf("%v", err)
 			return nil
@@ -114,6 +125,11 @@ func layerFaults(fsys fs.FS, table []layer) []string {
 			imported, err := strconv.Unquote(spec.Path.Value)
 			if err != nil {
 				return err
+			}
+			for _, m := range tagged {
+				if within(imported, m.path) && !needsTag(file, m.tag) {
+					faultf("%s imports %s: the binary is built without cgo; the file needs //go:build %s", name, imported, m.tag)
+				}
 			}
 			if from < 0 {
 				continue // said above
@@ -133,6 +149,32 @@ func layerFaults(fsys fs.FS, table []layer) []string {
 		}
 	}
 	return faults
+}
+
+// needsTag reports that the file is in no build without the tag.
+func needsTag(file *ast.File, tag string) bool {
+	for _, group := range file.Comments {
+		for _, line := range group.List {
+			if line.Pos() < file.Package && constraint.IsGoBuild(line.Text) {
+				expr, err := constraint.Parse(line.Text)
+				return err == nil && demands(expr, tag)
+			}
+		}
+	}
+	return false
+}
+
+// demands reports that an expression is false without the tag. It knows the plain ways to say so.
+func demands(expr constraint.Expr, tag string) bool {
+	switch x := expr.(type) {
+	case *constraint.TagExpr:
+		return x.Tag == tag
+	case *constraint.AndExpr:
+		return demands(x.X, tag) || demands(x.Y, tag)
+	case *constraint.OrExpr:
+		return demands(x.X, tag) && demands(x.Y, tag)
+	}
+	return false
 }
 
 // sleeps reports a call of time.Sleep in a file that does not use testing/synctest, where time is not real.
@@ -221,6 +263,7 @@ func TestLayersCatch(t *testing.T) {
 		{"cmd/selo", []string{"internal/broker"}},
 		{"internal/broker", []string{"internal/store"}},
 		{"internal/store", nil},
+		{"internal/seal", nil},
 		{".", nil},
 	}
 	for _, tc := range []struct {
@@ -251,6 +294,15 @@ func TestLayersCatch(t *testing.T) {
 		{"encoding/json", "internal/store/json.go", `import "encoding/json"`, "folds the case"},
 		{"encoding/json in a test", "internal/store/json_test.go", `import "encoding/json"`, ""},
 		{"cgo", "internal/store/c.go", `import "C"`, "without cgo"},
+		{"cgo in the sealing", "internal/seal/c.go", `import "C"`, "without cgo"},
+		{"Tink outside the sealing", "internal/store/t.go", `import "github.com/tink-crypto/tink-go/v2/aead"`, "only the sealing encrypts"},
+		{"HSM outside the sealing", "internal/store/h.go", "//go:build pkcs11\n\npackage p\n\nimport \"github.com/miekg/pkcs11\"", "only the sealing talks to HSMs"},
+		{"HSM with its tag", "internal/seal/h.go", "//go:build pkcs11 && cgo\n\npackage p\n\nimport \"github.com/miekg/pkcs11\"", ""},
+		{"HSM without its tag", "internal/seal/h.go", `import "github.com/miekg/pkcs11"`, "needs //go:build pkcs11"},
+		{"HSM with another tag too", "internal/seal/h.go", "//go:build pkcs11 || cgo\n\npackage p\n\nimport \"github.com/miekg/pkcs11\"", "needs //go:build pkcs11"},
+		{"HSM with its tag turned round", "internal/seal/h.go", "//go:build !pkcs11\n\npackage p\n\nimport \"github.com/miekg/pkcs11\"", "needs //go:build pkcs11"},
+		{"HSM in a test without its tag", "internal/seal/h_test.go", `import "github.com/miekg/pkcs11"`, "needs //go:build pkcs11"},
+		{"HSM with its tag too late", "internal/seal/h.go", "//go:build pkcs11\n\nimport \"github.com/miekg/pkcs11\"", "needs //go:build pkcs11"},
 		{"init", "internal/store/init.go", `func init() {}`, "has an init function"},
 		{"init in a test", "internal/store/init_test.go", `func init() {}`, "has an init function"},
 		{"sleeping test", "internal/store/s_test.go", "import \"time\"\n\nfunc f() { time.Sleep(1) }", "calls time.Sleep"},
@@ -265,7 +317,11 @@ func TestLayersCatch(t *testing.T) {
 			for _, l := range table {
 				fsys[path.Join(l.dir, "doc.go")] = &fstest.MapFile{Data: []byte("package p\n")}
 			}
-			fsys[tc.file] = &fstest.MapFile{Data: []byte("package p\n\n" + tc.source + "\n")}
+			source := tc.source + "\n"
+			if !strings.Contains(source, "package p") {
+				source = "package p\n\n" + source
+			}
+			fsys[tc.file] = &fstest.MapFile{Data: []byte(source)}
 			expectFault(t, layerFaults(fsys, table), tc.want)
 		})
 	}
