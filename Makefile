@@ -14,7 +14,7 @@ help: ## this list
 
 .PHONY: test
 test: ## every test under the race detector
-	go test -race ./...
+	go test -race -timeout 30m ./...
 
 .PHONY: check
 check: lint ## formatting, vet, linters, and that go.mod and go.sum are what they should be

@@ -78,7 +78,7 @@ func (s *Store) Session(ctx context.Context, id string, now time.Time) (*Session
 
 // Decide applies a decision to an open session, together with the ids it uses up; of any number of
 // simultaneous acts on one session at most one ends it. An id that was used before turns the act into a
-// refused attempt. A session that is no longer open stays as it is.
+// refused attempt, and so does an access key that has ended meanwhile turn a grant into one. A session that is no longer open stays as it is.
 func (s *Store) Decide(ctx context.Context, act DecideAct) (*Decided, error) {
 	var d *Decided
 	err := s.act(ctx, func(tx *sql.Tx) error {
@@ -107,6 +107,16 @@ func (s *Store) Decide(ctx context.Context, act DecideAct) (*Decided, error) {
 			return fmt.Errorf("deciding %s: outcome %q with reasons %q is not a decision", n.ID, act.Outcome, act.Reasons)
 		}
 		to, consumed := act.Outcome, false
+		if to == StateGranted {
+			ended, err := keyEnded(ctx, tx, n, act.At)
+			if err != nil {
+				return err
+			}
+			if ended {
+				to = StateOpen
+				d.Reasons = append(d.Reasons, selo.ReasonKeyRevoked)
+			}
+		}
 		if to == StateGranted || to == StateDenied {
 			used, err := consume(ctx, tx, act)
 			if err != nil {

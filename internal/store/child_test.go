@@ -23,7 +23,7 @@ const childEnv = "SELO_STORE_TEST_CHILD"
 type part struct {
 	Play string // a key of plays
 	Path string // of the database
-	Act  string // the name of a scenario
+	Act  string // the name of a scenario, or the path of a file to make
 	Step int    // at which to die
 	Name string // of the child, for its sessions
 	IDs  string // beginning of the ids that it shares with others
@@ -35,6 +35,10 @@ var plays = map[string]func(part) error{
 	"load":    playLoad,
 	"full":    playFull,
 	"denied":  playDenied,
+
+	"backup":      playBackup,
+	"backup full": playBackupFull,
+	"restore":     playRestore,
 }
 
 func runChild(text string) int {

@@ -100,7 +100,16 @@ func conformance(t *testing.T, open func(*testing.T) *Store) {
 		{"sign-ups", signUps},
 		{"stats count", statsCount},
 
+		{"key life", keyLife},
+		{"key states", keyStates},
+		{"key conflicts", keyConflicts},
+		{"keys in raw SQL", keysInRawSQL},
+		{"keys rewrap", keysRewrap},
+		{"peppers sealed", peppersSealed},
+		{"blast radius", blastRadius},
+
 		{"many add credentials", manyAddCredentials},
+		{"many change keys", manyChangeKeys},
 		{"many decide one session", manyDecideOne},
 		{"many sessions, one id", manySessionsOneID},
 		{"many sessions, ids in two orders", manySessionsTwoOrders},

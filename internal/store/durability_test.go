@@ -316,6 +316,18 @@ func TestTwoStoresShareRepeatsAndEvents(t *testing.T) {
 	}
 }
 
+// So are the access keys: all see each other's changes, by the generation.
+func TestTwoStoresShareKeys(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	stores := []*Store{openSQLite(t, path), openSQLite(t, path)}
+	s := tested{t, stores[0]}
+	s.registerPeppers()
+	s.raceOnKeys(stores)
+	s.raceKeysAndGeneration(stores)
+	s.expectConsistent()
+}
+
 // The places of every limit are those of the database, however many programs are on it.
 func TestTwoStoresShareLimits(t *testing.T) {
 	t.Parallel()
@@ -341,7 +353,11 @@ func TestContextEnded(t *testing.T) {
 	reserved := opening("ses-reserved", "ana")
 	s.reserve(reserved)
 	s.add(credential("key-1"))
+	s.addKey(accessKey("client-1"))
+	s.addPepper(1)
 	before := dump(t, s.write)
+	backup, restored := newPath(t), newPath(t)
+	s.backup(backup)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, decided := s.Decide(ctx, deciding("ses-1", StateGranted, "id"))
@@ -353,6 +369,13 @@ func TestContextEnded(t *testing.T) {
 	_, explained := s.Trail(ctx, "ses-1", "")
 	_, counted := s.Stats(ctx)
 	_, recorded := s.RecordEvent(ctx, happening("evt-1", VerdictNone, "id"))
+	_, _, keysRead := s.Keys(ctx)
+	_, generation := s.Generation(ctx)
+	_, changed := s.ChangeKey(ctx, changing("client-1", KeyRevoked), byOperator("client-1"))
+	_, blast := s.BlastRadius(ctx, "client-1", selo.EnvironmentSandbox, noon, noon)
+	_, peppers := s.SealedPeppers(ctx)
+	_, restoredAt := s.RestoredAt(ctx)
+	_, diagnosed := s.Diagnose(ctx)
 	for act, err := range map[string]error{
 		"Open":                 tryOpen(ctx, s.Store, opening("ses-2", "ana")),
 		"Reserve":              tryReserve(ctx, s.Store, opening("ses-3", "ana", repeatable("k"))),
@@ -374,6 +397,20 @@ func TestContextEnded(t *testing.T) {
 		"FindCertificate":      certified,
 		"Trail":                explained,
 		"Stats":                counted,
+		"AddKey":               s.AddKey(ctx, accessKey("client-2"), byOperator("client-2")),
+		"Keys":                 keysRead,
+		"Generation":           generation,
+		"ChangeKey":            changed,
+		"RewrapKey":            rewrapOne(ctx, s.Store),
+		"KeysUsed":             s.KeysUsed(ctx, map[KeyID]time.Time{accessKey("client-1").ID(): noon}),
+		"BlastRadius":          blast,
+		"AddPepper":            s.AddPepper(ctx, 2, pepperSeal(2, "kek-1"), "kek-1", byOperatorAt("pepper", noon)),
+		"SealedPeppers":        peppers,
+		"RewrapPepper":         rewrapPepperOne(ctx, s.Store),
+		"Backup":               s.Backup(ctx, restored),
+		"Restore":              Restore(ctx, backup, restored, noon.Add(time.Hour)),
+		"RestoredAt":           restoredAt,
+		"Diagnose":             diagnosed,
 	} {
 		if !errors.Is(transcript.Error(err), context.Canceled) {
 			t.Errorf("%s: %v, want context.Canceled", act, err)

@@ -237,6 +237,64 @@ func TestRowsOfVersion2Migrate(t *testing.T) {
 	s.expectConsistent()
 }
 
+// What version 3 stored is there, every row of it, and the new tables are empty; its programs go on writing beside ours.
+func TestRowsOfVersion3Migrate(t *testing.T) {
+	t.Parallel()
+	path := newPath(t)
+	session := func(id, subject, cpf, signUp, rest string) []string {
+		return []string{fmt.Sprintf(`INSERT INTO sessions (id, app, product, purpose, environment, service, subject_issuer, subject, subject_sealed, cpf, pepper_version, assurance,
+			opened_at, token_expires_at, respond_by, max_attempts, policy_id, sign_up, state, ended_at, proved, receipt_id) VALUES ('%s', 'app', '%s', 'login', 'sandbox', '', 'https://id.example',
+			x'%x', x'02', %s, 1, 'presence', %d, %d, %d, 3, '', %s, %s)`, id, faceLiveness, pseudonym(1, "subject", subject), cpf, noon.UnixMicro(), noon.Add(5*time.Minute).UnixMicro(),
+			noon.Add(10*time.Minute).UnixMicro(), signUp, rest),
+			fmt.Sprintf(`INSERT INTO session_keys VALUES ('%s', 'mobile', 'client-1')`, id),
+			fmt.Sprintf(`INSERT INTO audit (at, act, outcome, reasons, session_id, caller_kind, service, app, product, purpose, subject_issuer, subject, cpf, pepper_version, client_ids,
+			request_id, note) VALUES (%d, 'open', 'opened', '', '%s', 'user', '', 'app', '', '', '', x'', x'', 1, 'mobile=client-1', 'req', '')`, noon.UnixMicro(), id)}
+	}
+	hash, key := sha256.Sum256([]byte(plantedID)), pseudonym(1, "key", "key-1")
+	makeVersion(t, path, 3, slices.Concat([]string{fmt.Sprintf(`INSERT INTO peppers VALUES (1, x'%x')`, pseudonym(1, "fingerprint", ""))},
+		session("ses-open", "ana", fmt.Sprintf(`x'%x'`, pseudonym(1, "cpf", "ana")), "0", `'open', NULL, '', ''`),
+		session("ses-sign-up", "bruno", `x''`, "1", `'open', NULL, '', ''`),
+		session("ses-granted", "carla", `x'03'`, "0", `'granted', 5, 'presence', 'rct'`), []string{
+			fmt.Sprintf(`INSERT INTO consumed_ids VALUES ('caf', 'sandbox', 'requestId', x'%x', 'ses-granted', 5)`, hash),
+			`INSERT INTO audit SELECT NULL, at, 'respond', 'granted', '', session_id, caller_kind, '', app, '', '', '', x'', x'', 1, '', 'req', '' FROM audit WHERE session_id = 'ses-granted'`,
+			fmt.Sprintf(`INSERT INTO usage VALUES ('service "backend"', 60000000, %d, 2, %d)`, noon.Unix()/60, noon.Add(2*time.Hour).UnixMicro()),
+			fmt.Sprintf(`INSERT INTO credentials VALUES ('key-1', 'service', 'backend', 'app', 'sessions:open sessions:read', 0, x'%x', '', %d, NULL, NULL, NULL)`, key, noon.UnixMicro()),
+			`INSERT INTO audit SELECT NULL, at, 'credential', 'added', '', '', 'operator', '', app, '', '', '', x'', x'', 0, '', 'req', 'service backend, credential key-1' FROM audit WHERE session_id = 'ses-open'`,
+			`INSERT INTO session_tokens VALUES ('ses-open', x'01', 5)`, `INSERT INTO idempotency VALUES (x'01', x'02', 'ses-open', 5)`,
+		})...)
+	old, err := openReadOnly("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := dump(t, old, "goose_db_version", "sqlite_sequence")
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := tested{t, openSQLite(t, path)}
+	if diff := cmp.Diff(before, dump(t, s.write, "goose_db_version", "sqlite_sequence", "access_keys", "pepper_seals", "key_generation", "restores")); diff != "" {
+		t.Errorf("migrating changed rows (-before +after):\n%s", diff)
+	}
+	s.expectKeys(0)
+	s.expectPeppers()
+	if at, err := s.RestoredAt(t.Context()); err != nil || !at.IsZero() {
+		t.Errorf("restored at %v, %v", at, err)
+	}
+	s.registerPeppers()
+	s.expectConsistent()
+	s.expectFound(credential("key-1"))
+	for _, statement := range session("ses-beside", "dora", `x'04'`, "0", `'open', NULL, '', ''`) { // by a program of version 3 that is still running
+		if _, err := s.write.ExecContext(t.Context(), statement); err != nil {
+			t.Error(err)
+		}
+	}
+	s.expectDecided(s.decide(deciding("ses-beside", StateGranted, plantedID)), StateOpen, 1, selo.ReasonReplayed)
+	s.addKey(accessKey("client-1")) // whose sessions were there before it
+	if b, err := s.BlastRadius(t.Context(), "client-1", selo.EnvironmentSandbox, noon, noon); err != nil || b.SessionsSince != 4 || b.OpenSessions != 3 {
+		t.Errorf("blast radius %+v, %v", b, err)
+	}
+	s.expectConsistent()
+}
+
 // What is not a database is refused with an error that says so, and is left as it was.
 func TestGarbageIsLeftAlone(t *testing.T) {
 	t.Parallel()

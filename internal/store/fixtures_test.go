@@ -332,6 +332,12 @@ var consistency = []struct{ promise, faults string }{
 		(SELECT count(*) FROM audit WHERE act = 'credential' AND outcome = 'added' AND instr(note || ',', ', credential ' || credentials.id || ',')) <> 1 OR
 		(SELECT count(*) FROM audit WHERE act = 'credential' AND outcome = 'revoked' AND instr(note || ',', ', credential ' || credentials.id || ',')) <> (revoked_at IS NOT NULL)`},
 
+	{"every access key has one audit row of its adding, and of its revocation", `SELECT client_id FROM access_keys k WHERE
+		(SELECT count(*) FROM audit WHERE act = 'key' AND outcome = 'added' AND instr(note, 'access key ' || k.client_id || ' (' || k.environment || ')') = 1) <> 1 OR
+		(SELECT count(*) FROM audit WHERE act = 'key' AND outcome = 'revoked' AND instr(note, 'access key ' || k.client_id || ' (' || k.environment || ')') = 1) <> (revoked_at IS NOT NULL)`},
+	{"every row of the trail about an access key or a pepper is one of the generation", `SELECT count FROM key_generation WHERE count < (SELECT count(*) FROM audit WHERE act IN ('key', 'pepper'))`},
+	{"every restore has its audit row", `SELECT at FROM restores r WHERE at > 5 AND NOT EXISTS (SELECT 1 FROM audit WHERE act = 'restore' AND at = r.at)`},
+
 	{"a sealed token is of an open session", `SELECT session_id FROM session_tokens WHERE session_id NOT IN (SELECT id FROM sessions WHERE state = 'open')`},
 	{"what is reserved is no session yet", `SELECT session_id FROM reservations WHERE session_id IN (SELECT id FROM sessions)`},
 	{"every reservation has one audit row of it", `SELECT session_id FROM reservations WHERE

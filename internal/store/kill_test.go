@@ -23,6 +23,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 		"open", "grant", "refuse, last attempt", "expire by reading",
 		"reserve", "open reserved", "release", "repeat", "take over", "sweep", "event", "grant after events",
 		"open under every limit", "release under every limit", "add credential",
+		"add key", "rewrap key", "rewrap pepper",
 	} {
 		sc := scenarios[slices.IndexFunc(scenarios, func(sc scenario) bool { return sc.name == name })]
 		t.Run(name, func(t *testing.T) {

@@ -20,7 +20,7 @@ const reservedFor = time.Minute
 // Open records a new session and supersedes the subject's earlier open session of the same app for the same
 // product. It returns the use of each limit that applies, in their order, with this session. Over a limit it returns a
 // *LimitError, and there is an audit row and no session. So is there, with a *RepeatedError, ErrRepeatConflict or
-// ErrRepeatRunning, for a request that was sent before; that counts towards no limit.
+// ErrRepeatRunning, for a request that was sent before; that counts towards no limit. With ErrKeyEnded nothing is written.
 func (s *Store) Open(ctx context.Context, act OpenAct) ([]Usage, error) {
 	return s.open(ctx, act, func(ctx context.Context, tx *sql.Tx) error {
 		if err := countUp(ctx, tx, act, false); err != nil {
@@ -60,7 +60,7 @@ func (s *Store) Reserve(ctx context.Context, act OpenAct) ([]Usage, error) {
 	})
 }
 
-// OpenReserved is the second half: it turns the reservation into the session, or fails with ErrNotReserved.
+// OpenReserved is the second half: it turns the reservation into the session, or fails with ErrNotReserved or ErrKeyEnded.
 func (s *Store) OpenReserved(ctx context.Context, act OpenAct) error {
 	if err := act.check(); err != nil {
 		return err
@@ -261,6 +261,12 @@ func insertRepeat(ctx context.Context, tx *sql.Tx, act OpenAct) error {
 // insertSession supersedes the earlier session and writes the new one with its audit rows.
 func insertSession(ctx context.Context, tx *sql.Tx, act OpenAct) error {
 	n := act.Session
+	if ended, err := keyEnded(ctx, tx, &n, act.Audit.At); err != nil || ended {
+		if err == nil {
+			err = ErrKeyEnded
+		}
+		return err
+	}
 	subjects, args := inClause(act.Subjects)
 	earlier, err := scanSessions(tx.QueryContext(ctx, selectSession+` WHERE subject IN `+subjects+
 		` AND app = ? AND product = ? AND state = 'open'`, append(args, n.App, n.Product)...))

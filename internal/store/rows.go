@@ -72,6 +72,11 @@ func fromMicro(t sql.NullInt64) time.Time {
 	return time.UnixMicro(t.Int64).UTC()
 }
 
+// toMicro is its reverse.
+func toMicro(t time.Time) sql.NullInt64 {
+	return sql.NullInt64{Int64: t.UnixMicro(), Valid: !t.IsZero()}
+}
+
 func inClause[T any](values []T) (string, []any) {
 	args := make([]any, len(values))
 	for i, v := range values {

@@ -28,7 +28,7 @@ type scenario struct {
 }
 
 // scenarios are the acts in the forms that write the most.
-var scenarios = slices.Concat(journeyScenarios, openScenarios, eventScenarios, limitScenarios, credentialScenarios)
+var scenarios = slices.Concat(journeyScenarios, openScenarios, eventScenarios, limitScenarios, credentialScenarios, keyScenarios)
 
 var journeyScenarios = []scenario{
 	{

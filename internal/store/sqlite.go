@@ -30,6 +30,7 @@ type Store struct {
 	write *sql.DB // one connection, so that writers queue here and not in SQLite's busy loop
 	read  *sql.DB
 
+	driver string
 	path   string
 	opened os.FileInfo // what was at path then
 }
@@ -53,7 +54,7 @@ func openDriver(ctx context.Context, driver, path string) (_ *Store, err error) 
 	if err := f.Close(); err != nil {
 		return nil, fmt.Errorf("opening store: %w", err)
 	}
-	s := &Store{}
+	s := &Store{driver: driver}
 	defer func() {
 		if err != nil {
 			_ = s.Close()
@@ -85,13 +86,9 @@ func dsn(path, more string) string {
 }
 
 func (s *Store) migrate(ctx context.Context) error {
-	files, err := fs.Sub(migrations, "migrations")
+	p, err := newMigrations(s.write)
 	if err != nil {
 		return err
-	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, s.write, files)
-	if err != nil {
-		return fmt.Errorf("reading migrations: %w", err)
 	}
 	var failed error
 	for last := int64(-1); ; {
@@ -112,6 +109,18 @@ func (s *Store) migrate(ctx context.Context) error {
 	}
 }
 
+func newMigrations(db *sql.DB) (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, files)
+	if err != nil {
+		return nil, fmt.Errorf("reading migrations: %w", err)
+	}
+	return p, nil
+}
+
 // Close waits for running acts and closes the database.
 func (s *Store) Close() error {
 	var errs []error
@@ -126,9 +135,8 @@ func (s *Store) Close() error {
 // Ready reports whether the database answers and can be written to, by writing, and is still the file that was
 // opened: what goes into a file that was removed is gone with the process.
 func (s *Store) Ready(ctx context.Context) error {
-	now, err := os.Stat(s.path)
-	if err != nil || !os.SameFile(now, s.opened) {
-		return errors.New("the database file was removed or replaced while in use")
+	if err := s.inPlace(); err != nil {
+		return err
 	}
 	return s.act(ctx, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO heartbeat (id, count) VALUES (1, 1) ON CONFLICT DO UPDATE SET count = count + 1`)
@@ -136,12 +144,29 @@ func (s *Store) Ready(ctx context.Context) error {
 	})
 }
 
+func (s *Store) inPlace() error {
+	now, err := os.Stat(s.path)
+	if err != nil || !os.SameFile(now, s.opened) {
+		return errors.New("the database file was removed or replaced while in use")
+	}
+	return nil
+}
+
 // act runs one act in one transaction, which BEGIN IMMEDIATE makes the only writer from its first
 // statement on: what it reads stays true until it commits.
 func (s *Store) act(ctx context.Context, do func(*sql.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, actTimeout)
 	defer cancel()
-	tx, err := s.write.BeginTx(ctx, nil)
+	return inTx(ctx, s.write, do)
+}
+
+// look reads all that it reads from the database as it is at one moment.
+func (s *Store) look(ctx context.Context, do func(*sql.Tx) error) error {
+	return inTx(ctx, s.read, do)
+}
+
+func inTx(ctx context.Context, db *sql.DB, do func(*sql.Tx) error) error {
+	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("beginning: %w", err)
 	}

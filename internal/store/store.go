@@ -66,8 +66,8 @@ type Session struct {
 // Audit is one row of the trail: who did what to which session, and how it ended.
 type Audit struct {
 	At         time.Time
-	Act        string // open, supersede, respond, expire, read, webhook, credential
-	Outcome    string // minting, opened, repeated, refused, evidence, contradicts, added, revoked, or the state that the session came to
+	Act        string // open, supersede, respond, expire, read, webhook, credential, key, pepper, restore
+	Outcome    string // minting, opened, repeated, refused, evidence, contradicts, added, revoked, rewrapped, leaked, restored, or the state that the session or access key came to
 	Reasons    []selo.Reason
 	SessionID  string
 	CallerKind string
@@ -139,7 +139,7 @@ type Decided struct {
 }
 
 var (
-	// ErrNotFound means that there is no such session, or no such credential.
+	// ErrNotFound means that there is no such session, credential, access key or sealed pepper.
 	ErrNotFound = errors.New("not found")
 	// ErrRepeatConflict means that another request was sent under the same key. It is in the audit trail.
 	ErrRepeatConflict = errors.New("another request was sent under this key")
@@ -150,6 +150,18 @@ var (
 	// ErrCredentialConflict means that another credential has what must be its own, or that its service is another's.
 	// The error that wraps it says which.
 	ErrCredentialConflict = errors.New("credentials conflict")
+	// ErrKeyConflict means that another access key has, or had, what must be its own. The error that wraps it says which.
+	ErrKeyConflict = errors.New("access keys conflict")
+	// ErrKeyState means that an access key cannot come to a state. The error that wraps it says what it may become.
+	ErrKeyState = errors.New("not a next state of the access key")
+	// ErrChanged means that what was to be changed is not what it was thought to be: read it again.
+	ErrChanged = errors.New("it was changed by somebody else")
+	// ErrKeyEnded is about a session whose access key was revoked, or retired, before it could open.
+	ErrKeyEnded = errors.New("the access key has ended")
+	// ErrPepperConflict means that a pepper version has a sealed pepper.
+	ErrPepperConflict = errors.New("this version has a pepper, which is never replaced")
+	// ErrExists means that a file, which is never written over, is there already.
+	ErrExists = errors.New("the file is there already")
 	// ErrPepperChanged means that a pepper version is in use with another pepper.
 	ErrPepperChanged = errors.New("another pepper was used under this version before; put that file back, or list this one under a higher version")
 )
