@@ -29,6 +29,7 @@ const (
 	ReasonRuleDenied            Reason = "rule_denied"            // a rule of the app said no
 	ReasonRateLimited           Reason = "rate_limited"           // too many sessions in the window
 	ReasonKeyUnavailable        Reason = "key_unavailable"        // no active access key covers the product
+	ReasonKeyUnknown            Reason = "key_unknown"            // no such access key
 	ReasonCredentialUnknown     Reason = "credential_unknown"     // no such credential of a service or operator
 	ReasonIdempotencyConflict   Reason = "idempotency_conflict"   // the same Idempotency-Key with another request
 	ReasonProviderUnavailable   Reason = "provider_unavailable"   // the provider did not answer

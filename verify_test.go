@@ -341,7 +341,7 @@ func TestVerifyNow(t *testing.T) {
 
 var allReasons = []selo.Reason{
 	"request_invalid", "caller_unauthenticated", "caller_forbidden", "cpf_missing", "cpf_invalid", "cpf_mismatch", "cpf_unavailable", "product_unknown",
-	"purpose_unknown", "rule_denied", "rate_limited", "key_unavailable", "credential_unknown", "idempotency_conflict", "provider_unavailable", "store_unavailable",
+	"purpose_unknown", "rule_denied", "rate_limited", "key_unavailable", "key_unknown", "credential_unknown", "idempotency_conflict", "provider_unavailable", "store_unavailable",
 	"too_large", "malformed", "header_refused", "algorithm_refused", "signature_invalid", "payload_invalid", "token_confusion",
 	"product_mismatch", "claim_missing", "claim_type", "subject_unproven", "subject_mismatch", "policy_mismatch", "purpose_mismatch", "freshness_unproven",
 	"stale", "from_the_future", "expired", "replayed", "assurance_too_low", "not_approved", "not_final", "recheck_disagrees", "session_unknown", "session_not_open",

@@ -18,8 +18,10 @@ import (
 	"github.com/selo-id/selo"
 	"github.com/selo-id/selo/internal/api"
 	"github.com/selo-id/selo/internal/broker"
+	"github.com/selo-id/selo/internal/keyring"
 	"github.com/selo-id/selo/internal/metrics"
 	"github.com/selo-id/selo/internal/policy"
+	"github.com/selo-id/selo/internal/seal"
 	"github.com/selo-id/selo/internal/store"
 )
 
@@ -69,6 +71,7 @@ type parts struct {
 	broker    *broker.Broker
 	callers   *policy.Authenticator
 	store     *store.Store
+	keeper    *seal.Keeper
 	tls       *tls.Config // nil for plain HTTP
 	warnings  []string
 }
@@ -80,7 +83,6 @@ func (c *Config) build(ctx context.Context, log *slog.Logger, m *metrics.Metrics
 	p := &parts{tls: c.listener(&f)}
 	cfg := broker.Config{
 		Issuer: c.Issuer, Log: log, Metrics: m,
-		Keys: c.ring(&f), Peppers: c.peppers(&f),
 		Providers: c.providers(&f, log, m), Webhooks: c.webhooks(&f),
 		TokenLifetime: f.duration("token_lifetime", c.TokenLifetime),
 		RespondWithin: f.duration("respond_within", c.RespondWithin),
@@ -97,6 +99,10 @@ func (c *Config) build(ctx context.Context, log *slog.Logger, m *metrics.Metrics
 	p.throttles = api.NewThrottles(time.Now)
 	if before != nil {
 		of.Previous, p.throttles = before.callers, before.throttles
+	}
+	cfg.LaxKeys = c.StrictKeys != nil && !*c.StrictKeys
+	if !c.sealed {
+		p.keeper = c.keeper(ctx, &f)
 	}
 	var err error
 	if p.callers, err = policy.New(ctx, of); err != nil {
@@ -123,7 +129,15 @@ func (c *Config) build(ctx context.Context, log *slog.Logger, m *metrics.Metrics
 	}
 	cfg.Store = p.store
 	p.callers.UseStore(p.store)
-	if p.broker, err = broker.New(ctx, cfg); err == nil {
+	if c.sealed {
+		cfg.Keys, cfg.Peppers = keyring.Unopened()
+	} else {
+		cfg.Keys, cfg.Peppers, err = keyring.Open(ctx, p.store, p.keeper)
+	}
+	if err == nil {
+		p.broker, err = broker.New(ctx, cfg)
+	}
+	if err == nil {
 		p.handler, err = api.New(api.Config{Broker: p.broker, Callers: p.callers, ReceiptKeys: cfg.ReceiptKey.Public(),
 			TrustedProxies: proxies, ClientCAs: p.clientCAs(), Throttles: p.throttles, Metrics: m, Log: log})
 	}
@@ -141,7 +155,7 @@ func (c *Config) build(ctx context.Context, log *slog.Logger, m *metrics.Metrics
 			}
 		}
 	}
-	p.warnings = append(cfg.Keys.Warnings(), c.looseFiles()...)
+	p.warnings = c.looseFiles()
 	return p, nil
 }
 
@@ -191,11 +205,11 @@ func (c *Config) looseFiles() (warnings []string) {
 	if c.TLS != nil {
 		files = append(files, c.TLS.KeyFile)
 	}
-	for _, p := range c.Peppers {
-		files = append(files, p.File)
-	}
-	for _, k := range c.AccessKeys {
-		files = append(files, k.SecretFile)
+	for _, k := range append([]KEKConfig{*c.KEK}, c.PreviousKEKs...) {
+		files = append(files, k.File)
+		if k.PKCS11 != nil {
+			files = append(files, k.PKCS11.PINFile)
+		}
 	}
 	for _, k := range c.Caf {
 		files = append(files, k.APITokenFile)

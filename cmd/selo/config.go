@@ -3,21 +3,22 @@ package main
 // Config is selo.yaml. Unknown fields are errors. Paths are relative to the folder of the file. Secrets
 // are never values in it, only files that hold nothing else; selo.example.yaml explains every field.
 type Config struct {
-	Listen         string            `yaml:"listen"`                    // host:port
-	InsecureHTTP   bool              `yaml:"insecure_http,omitempty"`   // plain HTTP on an address that is not loopback
-	TrustedProxies []string          `yaml:"trusted_proxies,omitempty"` // addresses and networks
-	MetricsListen  string            `yaml:"metrics_listen,omitempty"`  // host:port
-	TLS            *TLSConfig        `yaml:"tls,omitempty"`
-	Issuer         string            `yaml:"issuer"`
-	Database       string            `yaml:"database"`
-	ReceiptKeyFile string            `yaml:"receipt_key_file"` // Ed25519, PEM
-	Peppers        []PepperConfig    `yaml:"peppers"`
-	TokenLifetime  string            `yaml:"token_lifetime,omitempty"` // duration
-	RespondWithin  string            `yaml:"respond_within,omitempty"` // duration
-	MaxAttempts    *int              `yaml:"max_attempts,omitempty"`
-	Limits         *LimitsConfig     `yaml:"limits,omitempty"`
-	AccessKeys     []AccessKeyConfig `yaml:"access_keys"`
-	Apps           []AppConfig       `yaml:"apps"`
+	Listen         string        `yaml:"listen"`                    // host:port
+	InsecureHTTP   bool          `yaml:"insecure_http,omitempty"`   // plain HTTP on an address that is not loopback
+	TrustedProxies []string      `yaml:"trusted_proxies,omitempty"` // addresses and networks
+	MetricsListen  string        `yaml:"metrics_listen,omitempty"`  // host:port
+	TLS            *TLSConfig    `yaml:"tls,omitempty"`
+	Issuer         string        `yaml:"issuer"`
+	Database       string        `yaml:"database"`
+	ReceiptKeyFile string        `yaml:"receipt_key_file"` // Ed25519, PEM
+	KEK            *KEKConfig    `yaml:"kek"`
+	PreviousKEKs   []KEKConfig   `yaml:"previous_keks,omitempty"`
+	StrictKeys     *bool         `yaml:"strict_keys,omitempty"`    // default true
+	TokenLifetime  string        `yaml:"token_lifetime,omitempty"` // duration
+	RespondWithin  string        `yaml:"respond_within,omitempty"` // duration
+	MaxAttempts    *int          `yaml:"max_attempts,omitempty"`
+	Limits         *LimitsConfig `yaml:"limits,omitempty"`
+	Apps           []AppConfig   `yaml:"apps"`
 
 	Caf      map[string]CafConfig `yaml:"caf,omitempty"` // environment to where Caf is called
 	Webhooks []WebhookConfig      `yaml:"webhooks,omitempty"`
@@ -25,6 +26,7 @@ type Config struct {
 	file    string
 	dir     string // of the file
 	unknown faults // fields that it has and Config has not
+	sealed  bool   // build without the KEK: see withConfig.openSealed
 }
 
 // TLSConfig names a certificate and its key, PEM.
@@ -34,10 +36,20 @@ type TLSConfig struct {
 	ClientCAFile string `yaml:"client_ca_file,omitempty"` // authorities of services' client certificates
 }
 
-// PepperConfig is one version of the pepper: at least 32 random bytes in a file.
-type PepperConfig struct {
-	Version int    `yaml:"version"`
-	File    string `yaml:"file"`
+// KEKConfig says where the key-encryption key is: exactly one of the four.
+type KEKConfig struct {
+	File       string        `yaml:"file,omitempty"`
+	Env        string        `yaml:"env,omitempty"`        // name of a variable
+	Credential string        `yaml:"credential,omitempty"` // name of a systemd credential
+	PKCS11     *PKCS11Config `yaml:"pkcs11,omitempty"`
+}
+
+// PKCS11Config is a key in an HSM.
+type PKCS11Config struct {
+	Module     string `yaml:"module"`
+	TokenLabel string `yaml:"token_label"`
+	KeyLabel   string `yaml:"key_label"`
+	PINFile    string `yaml:"pin_file"`
 }
 
 // LimitsConfig bounds how many sessions are opened. A rate is written 5/1h: five in any hour.
@@ -47,16 +59,6 @@ type LimitsConfig struct {
 	Service      []string       `yaml:"service,omitempty"`
 	OpenSessions *int           `yaml:"open_sessions,omitempty"`
 	Daily        map[string]int `yaml:"daily,omitempty"` // by product
-}
-
-// AccessKeyConfig is one access key of the provider.
-type AccessKeyConfig struct {
-	ClientID    string   `yaml:"client_id"`
-	SecretFile  string   `yaml:"secret_file"`
-	Environment string   `yaml:"environment"` // production or sandbox
-	Products    []string `yaml:"products"`
-	State       string   `yaml:"state,omitempty"` // prepared, active (default), retiring, revoked
-	Until       string   `yaml:"until,omitempty"` // RFC 3339; for retiring
 }
 
 // AppConfig is one mobile app.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -13,10 +14,10 @@ import (
 
 	"github.com/selo-id/selo"
 	"github.com/selo-id/selo/internal/broker"
-	"github.com/selo-id/selo/internal/keyring"
 	"github.com/selo-id/selo/internal/metrics"
 	"github.com/selo-id/selo/internal/policy"
 	"github.com/selo-id/selo/internal/provider"
+	"github.com/selo-id/selo/internal/seal"
 	"github.com/selo-id/selo/internal/store"
 )
 
@@ -53,73 +54,37 @@ func (f *faults) duration(field, text string) time.Duration {
 	return d
 }
 
-// accessKeys loads the keys that the configuration lists.
-func (c *Config) accessKeys(f *faults) []keyring.Key {
-	var keys []keyring.Key
-	for i, k := range c.AccessKeys {
-		at := fmt.Sprintf("access_keys[%d]", i)
-		key := keyring.Key{
-			AccessKey: selo.AccessKey{ClientID: k.ClientID, Environment: selo.Environment(k.Environment)},
-			Products:  k.Products,
-			State:     keyring.State(k.State),
-		}
-		secret, err := selo.ReadSecretFile(c.path(k.SecretFile))
-		switch {
-		case k.SecretFile == "":
-			f.add(at+".secret_file", "is required; the secret itself never stands in this file")
-		case err != nil:
-			f.add(at+".secret_file", "%v", withoutPath(err))
-		}
-		if err != nil { // reported once, and what else is wrong with the key as well
-			secret, _ = selo.NewSecret([]byte(randomHex(32)))
-		}
-		key.Secret = secret
-		if k.Until != "" {
-			until, err := time.Parse(time.RFC3339, k.Until)
-			if err != nil {
-				f.add(at+".until", "must be a date and time such as 2027-01-31T12:00:00Z")
-			}
-			key.Until = until
-		}
-		keys = append(keys, key)
+// keeper opens the key-encryption keys. It returns nil after a mistake.
+func (c *Config) keeper(ctx context.Context, f *faults) *seal.Keeper {
+	if c.KEK == nil {
+		f.add("kek", "is required: it seals access keys and peppers in the database (openssl rand -hex 32 > secrets/kek)")
+		return nil
 	}
-	return keys
-}
-
-// ring is accessKeys as a checked ring, nil after a mistake.
-func (c *Config) ring(f *faults) *keyring.Ring {
-	if len(c.AccessKeys) == 0 {
-		f.add("access_keys", "at least one is required")
-	}
-	ring, err := keyring.NewRing(c.accessKeys(f))
-	f.join(err)
-	return ring
-}
-
-func (c *Config) peppers(f *faults) *keyring.Peppers {
-	var all []*keyring.Pepper
-	before := len(*f)
-	for i, p := range c.Peppers {
-		at := fmt.Sprintf("peppers[%d]", i)
-		material, err := readSecretFile(c.path(p.File))
-		if err != nil {
-			f.add(at+".file", "%v", err)
-			continue
+	var all []seal.KEK
+	for i, k := range append([]KEKConfig{*c.KEK}, c.PreviousKEKs...) {
+		at := "kek"
+		if i > 0 {
+			at = fmt.Sprintf("previous_keks[%d]", i-1)
 		}
-		pepper, err := keyring.NewPepper(p.Version, material)
-		clear(material)
+		from := seal.Source{File: c.path(k.File), Env: k.Env, Credential: k.Credential}
+		if k.PKCS11 != nil {
+			from.PKCS11 = &seal.PKCS11{Module: k.PKCS11.Module, TokenLabel: k.PKCS11.TokenLabel, KeyLabel: k.PKCS11.KeyLabel, PINFile: c.path(k.PKCS11.PINFile)}
+		}
+		kek, err := seal.Open(ctx, from)
 		if err != nil {
 			f.add(at, "%v", err)
 			continue
 		}
-		all = append(all, pepper)
+		all = append(all, kek)
 	}
-	if len(*f) > before {
+	if len(all) < 1+len(c.PreviousKEKs) {
 		return nil
 	}
-	peppers, err := keyring.NewPeppers(all...)
-	f.join(err)
-	return peppers
+	keeper, err := seal.NewKeeper(all[0], all[1:]...)
+	if err != nil {
+		f.add("kek", "%v", err)
+	}
+	return keeper
 }
 
 func (c *Config) apps(f *faults) (apps []broker.App, callers []policy.App) {

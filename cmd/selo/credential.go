@@ -26,8 +26,22 @@ func (c withConfig) open(ctx context.Context, std streams) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
+	return cfg.open(ctx, std)
+}
+
+// openSealed is open for what needs no secret, and so no KEK: nothing can be minted or verified with its broker.
+func (c withConfig) openSealed(ctx context.Context, std streams) (*parts, error) {
+	cfg, err := readConfig(c.Config)
+	if err != nil {
+		return nil, err
+	}
+	cfg.sealed = true
+	return cfg.open(ctx, std)
+}
+
+func (c *Config) open(ctx context.Context, std streams) (*parts, error) {
 	log := slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	p, err := cfg.build(ctx, log, nil, nil)
+	p, err := c.build(ctx, log, nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("configuration:\n%w", err)
 	}
@@ -134,7 +148,7 @@ func (cmd *operatorList) Run(ctx context.Context, std streams) error {
 }
 
 func listCredentials(ctx context.Context, std streams, config withConfig, kind store.CredentialKind) (err error) {
-	p, err := config.open(ctx, std)
+	p, err := config.openSealed(ctx, std)
 	if err != nil {
 		return err
 	}
@@ -208,7 +222,7 @@ func revokeCredential(ctx context.Context, std streams, config withConfig, kind 
 			return err
 		}
 	}
-	p, err := config.open(ctx, std)
+	p, err := config.openSealed(ctx, std)
 	if err != nil {
 		return err
 	}

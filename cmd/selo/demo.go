@@ -45,6 +45,7 @@ const (
 	webhookSecretFile = "webhook-secret"
 	apiTokenFile      = "caf-api-token"
 	demoConfigFile    = "selo.yaml"
+	sandboxFile       = "sandbox.yaml"
 )
 
 type demoCommand struct {
@@ -98,7 +99,11 @@ func (cmd *demoCommand) Run(ctx context.Context, std streams) (err error) {
 		}
 		box.Webhooks = append(box.Webhooks, sandbox.Webhook{URL: urls.API + "/v1/webhooks/caf/" + w.Name, Secret: secret})
 	}
-	provider, err := cfg.sandbox(box)
+	keys, err := readKeyFile(cfg.path(sandboxFile))
+	if err != nil {
+		return err
+	}
+	provider, err := keys.sandbox(box)
 	if err != nil {
 		return err
 	}
@@ -292,14 +297,14 @@ func newDemoConfig(dir string) (*Config, error) {
 		Issuer:         demoReceiptIssuer,
 		Database:       "selo.db",
 		ReceiptKeyFile: "receipt-key.pem",
-		Peppers:        []PepperConfig{{Version: 1, File: "pepper-1"}},
+		KEK:            &KEKConfig{File: "kek"},
 		Limits: &LimitsConfig{
 			Subject: []string{"10000/1h"}, // a demo is there to be played with
 			CPF:     []string{"20000/1h"}, Service: []string{"50000/1h"},
 			Daily: make(map[string]int),
 		},
 	}
-	if err := write("pepper-1", randomHex(32)); err != nil {
+	if err := write("kek", randomHex(32)); err != nil {
 		return nil, err
 	}
 	receiptKey, err := selo.GenerateReceiptKey()
@@ -314,12 +319,13 @@ func newDemoConfig(dir string) (*Config, error) {
 		return nil, err
 	}
 	products, exchanged := []string{}, []string{}
+	keys := KeyFile{Caf: map[string]CafConfig{string(selo.EnvironmentSandbox): {APITokenFile: apiTokenFile}}}
 	for _, p := range selo.Profiles() {
 		file := "secret-" + filepath.Base(p.Product)
 		if err := write(file, randomHex(32)); err != nil {
 			return nil, err
 		}
-		cfg.AccessKeys = append(cfg.AccessKeys, AccessKeyConfig{
+		keys.AccessKeys = append(keys.AccessKeys, AccessKeyConfig{
 			ClientID: randomHex(12), SecretFile: file, Environment: string(selo.EnvironmentSandbox), Products: []string{p.Product},
 		})
 		products = append(products, p.Product)
@@ -327,6 +333,13 @@ func newDemoConfig(dir string) (*Config, error) {
 		if len(p.Roles) == 1 {
 			exchanged = append(exchanged, p.Product)
 		}
+	}
+	text, err := yaml.Marshal(keys)
+	if err != nil {
+		return nil, err
+	}
+	if err := write(sandboxFile, "# What selo sandbox plays the provider for: the other half of the keys that are in the database.\n"+string(text)); err != nil {
+		return nil, err
 	}
 	login, match := PurposeConfig{Assurance: selo.AssurancePresence.String()}, PurposeConfig{Assurance: selo.AssuranceMatch.String()}
 	cfg.Apps = []AppConfig{{
@@ -371,6 +384,13 @@ func (c *Config) demoCredentials(ctx context.Context) (err error) {
 		return err
 	}
 	defer closing(p, &err)
+	keys, err := readKeyFile(c.path(sandboxFile))
+	if err != nil {
+		return err
+	}
+	if _, err := keys.importInto(ctx, p); err != nil {
+		return err
+	}
 	sessions := []string{policy.ScopeSessionsOpen, policy.ScopeSessionsRead}
 	for file, n := range map[string]broker.NewCredential{
 		serviceKeyFile:    {Kind: store.CredentialService, Name: "backend", App: demoApp, Scopes: sessions},

@@ -49,7 +49,7 @@ func plantSecrets(t *testing.T, dir string) {
 	}
 	for _, file := range files {
 		name := filepath.Base(file)
-		if !strings.HasPrefix(name, "secret-") && !strings.HasPrefix(name, "pepper-") && name != serviceKeyFile && name != newServiceKeyFile && name != operatorKeyFile && name != lookupSecretFile && name != webhookSecretFile && name != apiTokenFile {
+		if !strings.HasPrefix(name, "secret-") && name != "kek" && name != serviceKeyFile && name != newServiceKeyFile && name != operatorKeyFile && name != lookupSecretFile && name != webhookSecretFile && name != apiTokenFile {
 			continue
 		}
 		transcript.Secret(readSecret(t, file))

@@ -24,7 +24,11 @@ type commands struct {
 	Serve    serveCommand    `cmd:"" help:"Run the API. SIGHUP reads the configuration again."`
 	Service  serviceCommand  `cmd:"" help:"Credentials of your backends: add, list, revoke."`
 	Operator operatorCommand `cmd:"" help:"Credentials of those who look after Selo: add, list, revoke."`
+	Key      keyCommand      `cmd:"" help:"Access keys of the provider, sealed in the database: add, rotate, revoke."`
 	Policy   policyCommand   `cmd:"" help:"Rules: test them, and explain what they decided."`
+	Doctor   doctorCommand   `cmd:"" help:"Look at configuration, keys, store, files and clock, and say what to mend."`
+	Backup   backupCommand   `cmd:"" help:"Copy the database while the server runs."`
+	Restore  restoreCommand  `cmd:"" help:"Make the database out of a backup."`
 	Sandbox  sandboxCommand  `cmd:"" help:"Run the pretend provider: it plays the SDK and signs responses."`
 	Verify   verifyCommand   `cmd:"" help:"Decide signed responses from the command line or standard input."`
 	Mint     mintCommand     `cmd:"" help:"Print a mobile token."`
@@ -110,7 +114,7 @@ func run(ctx context.Context, args []string, std streams) int {
 	switch err := command.Run(); {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, errNotGranted), errors.Is(err, errRules):
+	case errors.Is(err, errNotGranted), errors.Is(err, errRules), errors.Is(err, errUnwell):
 		return exitFailed
 	case errors.As(err, new(usageError)):
 		fmt.Fprintln(std.err, "selo:", err)
@@ -133,7 +137,7 @@ func onlyHelp(args []string) bool {
 	case 1:
 		return command.MatchString(before[0])
 	case 2: // the commands that have commands
-		return slices.Contains([]string{"service", "operator", "policy"}, before[0]) && command.MatchString(before[1])
+		return slices.Contains([]string{"key", "service", "operator", "policy"}, before[0]) && command.MatchString(before[1])
 	}
 	return false
 }

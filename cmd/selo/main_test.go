@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 //	exits CODE ARG… [<FILE]     the same, which must end with this exit status
 //	response FILE SECRET JSON   writes a signed response with that payload, signed with the bytes of SECRET
 //	demo-config                 writes a complete configuration, selo.yaml, with its secrets and database
+//	replace FILE FROM TO        replaces a text in a file; append FILE LINE adds a line
 //	revoke-key FILE             revokes the service's API key in FILE
 //	secret FILE TEXT            writes TEXT, with \n and \r, to a file that must not come out of anything
 func TestScripts(t *testing.T) {
@@ -50,7 +51,7 @@ func TestScripts(t *testing.T) {
 		}
 		for i, a := range args {
 			// Paths are relative to the script's folder, not to the test's.
-			if i > 0 && slices.Contains([]string{"--config", "--secret-file", "--dir"}, args[i-1]) {
+			if i > 0 && slices.Contains([]string{"--config", "--secret-file", "--dir", "backup", "restore", "import"}, args[i-1]) {
 				args[i] = ts.MkAbs(a)
 			}
 		}
@@ -87,7 +88,18 @@ func TestScripts(t *testing.T) {
 				cfg, err := demoConfig(ts.MkAbs("."), "127.0.0.1:0", "", demoURLs{Sandbox: "http://127.0.0.1:1", IdP: "http://127.0.0.1:1"})
 				ts.Check(err)
 				ts.Check(cfg.demoCredentials(t.Context()))
+				ts.Check(os.WriteFile(ts.MkAbs("kek-2"), []byte(transcript.Secret(randomHex(32))), 0o600))
 				plantSecrets(t, ts.MkAbs("."))
+			},
+			"replace": func(ts *testscript.TestScript, _ bool, args []string) {
+				text := ts.ReadFile(args[0])
+				if !strings.Contains(text, args[1]) {
+					ts.Fatalf("%s has no %q in it", args[0], args[1])
+				}
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(text, args[1], args[2])), 0o600))
+			},
+			"append": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(ts.ReadFile(args[0])+args[1]+"\n"), 0o600))
 			},
 			"revoke-key": func(ts *testscript.TestScript, _ bool, args []string) {
 				selo(ts, exitOK, []string{"service", "revoke", strings.TrimSpace(ts.ReadFile(args[0])), "--config", "selo.yaml"})

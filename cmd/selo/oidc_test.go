@@ -140,9 +140,7 @@ listen: 127.0.0.1:0
 issuer: https://selo.bank.example
 database: selo.db
 receipt_key_file: receipt-key.pem
-peppers: [{version: 1, file: pepper}]
-access_keys:
-  - {client_id: 64b7f3c2a1d0e9f8b7a6c5d4, secret_file: caf, environment: sandbox, products: [caf/face-liveness]}
+kek: {file: kek}
 apps:
   - name: bank-app
     issuer: ISSUER
@@ -175,7 +173,8 @@ func writeOIDCConfig(t *testing.T, idp *oidcProvider) string {
 	for name, content := range map[string]string{
 		"selo.yaml":       strings.NewReplacer("ISSUER", idp.metadata.Issuer, "INTROSPECTION", introspection).Replace(oidcConfig),
 		"receipt-key.pem": string(pem),
-		"pepper":          transcript.Secret(randomHex(32)),
+		"kek":             transcript.Secret(randomHex(32)),
+		"keys.yaml":       "access_keys:\n  - {client_id: 64b7f3c2a1d0e9f8b7a6c5d4, secret_file: caf, environment: sandbox, products: [caf/face-liveness]}\n",
 		"caf":             transcript.Secret(randomHex(32)),
 		"introspection":   idp.secret,
 	} {
@@ -193,9 +192,23 @@ func oidcServer(t *testing.T, config string) (*server, *Config) {
 	if err != nil {
 		t.Fatal(transcript.Error(err))
 	}
-	box, err := cfg.sandbox(sandbox.Config{Log: testLog()})
+	keys, err := readKeyFile(filepath.Join(filepath.Dir(config), "keys.yaml"))
 	if err != nil {
 		t.Fatal(transcript.Error(err))
+	}
+	box, err := keys.sandbox(sandbox.Config{Log: testLog()})
+	if err != nil {
+		t.Fatal(transcript.Error(err))
+	}
+	p, err := cfg.build(t.Context(), testLog(), nil, nil)
+	if err != nil {
+		t.Fatal(transcript.Error(err))
+	}
+	if _, err := keys.importInto(t.Context(), p); err != nil {
+		t.Fatal(transcript.Error(err))
+	}
+	if err := p.store.Close(); err != nil {
+		t.Fatal(err)
 	}
 	caf := httptest.NewServer(box)
 	t.Cleanup(caf.Close)

@@ -19,11 +19,21 @@ import (
 // readConfig parses a file strictly. Unknown fields are kept among the mistakes that build reports; of what
 // has the wrong type nothing more can be said.
 func readConfig(path string) (*Config, error) {
+	c := &Config{file: path, dir: filepath.Dir(path)}
+	unknown, err := readYAML(path, c)
+	if err != nil {
+		return nil, err
+	}
+	c.unknown = unknown
+	return c, nil
+}
+
+// readYAML parses a file into what c points to, and returns the fields that this does not have.
+func readYAML(path string, c any) (unknown faults, _ error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading configuration: %w", err)
 	}
-	c := &Config{file: path, dir: filepath.Dir(path)}
 	// What the decoder says of a mistake quotes the file, which may be a key, or have one pasted into it.
 	// So of its errors only the place is passed on.
 	var tree, more any
@@ -37,7 +47,7 @@ func readConfig(path string) (*Config, error) {
 	if _, ok := tree.(map[string]any); !ok {
 		return nil, fmt.Errorf("%s: is no configuration, which is a YAML mapping", path)
 	}
-	unknown, wrong := mismatches("", tree, reflect.TypeOf(*c))
+	unknown, wrong := mismatches("", tree, reflect.TypeOf(c))
 	if len(wrong) == 0 {
 		if err := yaml.Unmarshal(data, c); err != nil {
 			wrong.add("a value", "has the wrong type%s", place(err))
@@ -46,8 +56,7 @@ func readConfig(path string) (*Config, error) {
 	if len(wrong) > 0 {
 		return nil, fmt.Errorf("%s:\n%w", path, errors.Join(append(unknown, wrong...)...))
 	}
-	c.unknown = unknown
-	return c, nil
+	return unknown, nil
 }
 
 // place says where a YAML error is, and nothing of what is there.
@@ -97,7 +106,7 @@ func mismatches(path string, tree any, t reflect.Type) (unknown, wrong faults) {
 				if f, ok := fieldByTag(t, name); ok {
 					inner(at, node[name], f.Type)
 				} else {
-					unknown.add(short(at), "unknown field")
+					unknown.add(short(at), "%s", unknownField(at))
 				}
 			}
 		}
@@ -136,10 +145,22 @@ func mismatches(path string, tree any, t reflect.Type) (unknown, wrong faults) {
 	return unknown, wrong
 }
 
+// unknownField says what to do about a field that is none, or is none any more.
+func unknownField(at string) string {
+	if at == "access_keys" || at == "peppers" {
+		return "is in the database now: selo key import takes it over from this file; see docs/operating.md"
+	}
+	return "unknown field"
+}
+
 // short repeats the place of a field, unless it is too long to be a slip of the pen.
 func short(place string) string {
 	if len(place) > 60 {
 		return "(a long name)"
+	}
+	// What seals everything is pasted where its file should be named.
+	if where, name, _ := strings.Cut(place, "."); (strings.HasPrefix(where, "kek") || strings.HasPrefix(where, "previous_keks")) && len(name) > 24 {
+		return where + ".(a long name)"
 	}
 	return place
 }

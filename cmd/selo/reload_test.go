@@ -162,10 +162,9 @@ func TestReload(t *testing.T) {
 		func(c *Config) { c.Database = "another.db" },
 		func(c *Config) { c.Listen = "127.0.0.1:1" },
 		func(c *Config) { c.Issuer = "" },
-		func(c *Config) { c.Peppers[0].File = "nowhere" },
+		func(c *Config) { c.KEK = &KEKConfig{File: "pepper-of-nobody"} },
 	} {
-		peppers := append([]PepperConfig(nil), r.cfg.Peppers...)
-		change(func(c *Config) { c.Peppers = append([]PepperConfig(nil), peppers...); mistake(c) })
+		change(mistake)
 		r.hangup <- syscall.SIGHUP
 		r.log.await("was not reloaded", i+1)
 		if status, body := r.open("login"); status != http.StatusCreated {

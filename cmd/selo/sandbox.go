@@ -14,7 +14,7 @@ import (
 )
 
 type sandboxCommand struct {
-	Config string `required:"" placeholder:"FILE" help:"A selo.yaml, or a file with nothing but its access_keys and, for /v1/faces/attempts, caf.sandbox.api_token_file; all must be sandbox keys." type:"path"`
+	Config string `required:"" placeholder:"FILE" help:"Its access keys with their secrets in files, all of them sandbox keys; for /v1/faces/attempts also caf.sandbox.api_token_file." type:"path"`
 	Listen string `default:"127.0.0.1:8402" placeholder:"HOST:PORT" help:"Address to listen on; default ${default}."`
 
 	Webhook           string `placeholder:"URL" help:"Post an event of every finished attempt there: a loopback address."`
@@ -33,7 +33,7 @@ func (cmd *sandboxCommand) Run(ctx context.Context, std streams) error {
 	if !cmd.InsecureListen && !isLoopback(host) {
 		return usagef("--listen: is not a loopback address; --insecure-listen allows it")
 	}
-	cfg, err := readConfig(cmd.Config)
+	cfg, err := readKeyFile(cmd.Config)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (cmd *sandboxCommand) Run(ctx context.Context, std streams) error {
 }
 
 // sandbox makes the provider's side of the access keys, which is the one that signs responses, and of the API token.
-func (c *Config) sandbox(box sandbox.Config) (*sandbox.Sandbox, error) {
+func (c *KeyFile) sandbox(box sandbox.Config) (*sandbox.Sandbox, error) {
 	f := slices.Clone(c.unknown)
 	c.ring(&f)
 	for i, k := range c.AccessKeys {

@@ -28,6 +28,8 @@ import (
 	"time"
 
 	"github.com/selo-id/selo"
+	"github.com/selo-id/selo/internal/broker"
+	"github.com/selo-id/selo/internal/policy"
 	"github.com/selo-id/selo/internal/transcript"
 )
 
@@ -156,8 +158,15 @@ func writeCertificate(t *testing.T, dir string) *x509.CertPool {
 // What works and should not stay so is logged when the server starts.
 func TestWarningsAreLogged(t *testing.T) {
 	cfg := writeDemo(t, nil)
-	weak := filepath.Join(cfg.dir, cfg.AccessKeys[0].SecretFile)
-	if err := os.WriteFile(weak, []byte(transcript.Secret("a short secret")), 0o600); err != nil {
+	p, err := cfg.build(t.Context(), testLog(), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.broker.AddKey(t.Context(), policy.LocalOperator(), broker.NewKey{ClientID: randomHex(12), Environment: selo.EnvironmentSandbox,
+		Products: []string{"caf/face-liveness"}}, []byte(transcript.Secret("a short secret")), ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.store.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(filepath.Join(cfg.dir, cfg.ReceiptKeyFile), 0o644); err != nil {
@@ -245,12 +254,13 @@ func TestEveryMistakeAtOnce(t *testing.T) {
 		c.MaxAttempts = new(0)
 		c.Limits = &LimitsConfig{Subject: []string{"many"}, CPF: []string{"5/1h", "5/tomorrow"}, OpenSessions: new(0), Daily: map[string]int{"caf/palm": 5}}
 		c.TrustedProxies = []string{"0.0.0.0/0"}
-		c.Apps[0].CPFLookup = &LookupConfig{URL: "http://backend.bank.test/cpf", SecretFile: "pepper-1"}
+		c.Apps[0].CPFLookup = &LookupConfig{URL: "http://backend.bank.test/cpf", SecretFile: "kek"}
 		c.Apps[0].Introspection = &IntrospectionConfig{URL: "https://id.bank.test/introspect", ClientID: "selo", ClientSecretFile: "nowhere"}
 		c.Apps[0].Limits = map[string][]string{"caf/face-liveness": {"5"}}
 		c.Apps[0].Claims = map[string]ClaimConfig{"roles": {Type: "list"}}
 		c.Apps[1].Rules = []RuleConfig{{Name: "typo", Allow: "claims.rolls == 'x'"}, {Name: "unguarded", Allow: "claims.acr == '2' || claims.azp == 'x'"}}
 		c.Apps[1].Purposes["new-device"] = PurposeConfig{SignUp: true}
+		c.KEK = &KEKConfig{File: "kek", Env: "SELO_KEK"}
 		c.Apps[0].Environment = "production"
 		c.Apps[0].Audience = ""
 		c.Apps[0].Purposes["transfer"] = PurposeConfig{Assurance: "certain"}
@@ -265,7 +275,7 @@ func TestEveryMistakeAtOnce(t *testing.T) {
 		"token_lifetime: must be a duration", "respond_within: must be between", "max_attempts: ", "limits.subject[0]: ", "limits.cpf[1]: ", "limits.open: ", "limits.daily: ", "trusted_proxies: [0]",
 		"apps[0].cpf_lookup: url must be https", "apps[0].introspection.client_secret_file: ", "apps[0].limits.caf/face-liveness[0]: ", "claims.roles",
 		"rules[0].allow: ", "rules[1].allow: ", "sign_up: ",
-		"no active production access key", "audience", "purposes.transfer.assurance: unknown assurance",
+		"kek: the KEK needs exactly one of", "audience", "purposes.transfer.assurance: unknown assurance",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("not reported: %s", want)
@@ -327,10 +337,8 @@ func TestExampleConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, content := range map[string]string{
-		"selo.yaml":        strings.ReplaceAll(string(text), strings.Repeat("0", 64), strings.Repeat("ab", 32)),
-		"secrets/pepper-1": randomHex(32), "secrets/receipt-key.pem": string(key),
-		"secrets/caf-face-liveness": transcript.Secret(randomHex(32)), "secrets/caf-face-authentication": transcript.Secret(randomHex(32)),
-		"secrets/caf-smart-auth": transcript.Secret(randomHex(32)), "secrets/caf-document-detection": transcript.Secret(randomHex(32)),
+		"selo.yaml":   string(text),
+		"secrets/kek": transcript.Secret(randomHex(32)), "secrets/receipt-key.pem": string(key),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)

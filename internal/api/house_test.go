@@ -23,6 +23,7 @@ import (
 	"github.com/selo-id/selo/internal/policy"
 	"github.com/selo-id/selo/internal/provider"
 	"github.com/selo-id/selo/internal/sandbox"
+	"github.com/selo-id/selo/internal/seal"
 	"github.com/selo-id/selo/internal/store"
 	"github.com/selo-id/selo/internal/transcript"
 )
@@ -118,20 +119,7 @@ func newHouse(t *testing.T, s settings) *house {
 	})
 	must(err)
 
-	accessKey := func(id string, raw []byte, env selo.Environment, products ...string) keyring.Key {
-		secret, err := selo.NewSecret(raw)
-		must(err)
-		return keyring.Key{AccessKey: selo.AccessKey{ClientID: id, Secret: secret, Environment: env}, Products: products}
-	}
 	const liveness, faceAuth, smartAuth, documents = "caf/face-liveness", "caf/face-authentication", "caf/smart-auth", "caf/document-detection"
-	ring, err := keyring.NewRing([]keyring.Key{
-		accessKey("client-liveness", livenessSecret, selo.EnvironmentSandbox, liveness),
-		accessKey("client-faceauth", faceAuthSecret, selo.EnvironmentSandbox, faceAuth),
-		accessKey("client-smart", smartSecret, selo.EnvironmentSandbox, smartAuth),
-		accessKey("client-documents", documentSecret, selo.EnvironmentSandbox, documents),
-		accessKey("client-shop", shopSecret, selo.EnvironmentProduction, liveness),
-	})
-	must(err)
 	h.provider, err = sandbox.New(sandbox.Config{Now: h.clock.Now, Log: log, APIToken: sandbox.APIToken(cafToken), Keys: []sandbox.Key{
 		{ClientID: "client-liveness", Secret: livenessSecret, Products: []string{liveness}},
 		{ClientID: "client-faceauth", Secret: faceAuthSecret, Products: []string{faceAuth}},
@@ -149,12 +137,26 @@ func newHouse(t *testing.T, s settings) *house {
 	must(err)
 	hook, err := selo.NewSecret(webhookSecret)
 	must(err)
-	p1, err := keyring.NewPepper(1, pepper)
-	must(err)
-	peppers, err := keyring.NewPeppers(p1)
-	must(err)
 	h.store, err = store.Open(ctx, h.path)
 	must(err)
+	kek, err := seal.NewKEK(kekMaterial)
+	must(err)
+	keeper, err := seal.NewKeeper(kek)
+	must(err)
+	must(keyring.ImportPepper(ctx, h.store, keeper, 1, bytes.Clone(pepper), store.Audit{At: start}))
+	ring, peppers, err := keyring.Open(ctx, h.store, keeper)
+	must(err)
+	accessKey := func(id string, raw []byte, env selo.Environment, product string) {
+		k := store.AccessKey{ClientID: id, Environment: env, Products: []string{product}, State: store.KeyActive, CreatedAt: start, ActivatedAt: start}
+		must(ring.SealKey(ctx, &k, bytes.Clone(raw)))
+		must(h.store.AddKey(ctx, k, store.Audit{}))
+	}
+	accessKey("client-liveness", livenessSecret, selo.EnvironmentSandbox, liveness)
+	accessKey("client-faceauth", faceAuthSecret, selo.EnvironmentSandbox, faceAuth)
+	accessKey("client-smart", smartSecret, selo.EnvironmentSandbox, smartAuth)
+	accessKey("client-documents", documentSecret, selo.EnvironmentSandbox, documents)
+	accessKey("client-shop", shopSecret, selo.EnvironmentProduction, liveness)
+	ring.Changed()
 	t.Cleanup(func() { _ = h.store.Close() })
 	for _, s := range []struct {
 		name, app string

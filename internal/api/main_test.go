@@ -32,7 +32,10 @@ var (
 	lookupSecret        = plant(randomHex())
 	introspectionSecret = plant(randomHex())
 
-	pepper = plant(randomHex())
+	pepper      = plant(randomHex())
+	kekMaterial = plant(randomHex())
+	// newClientSecret is of an access key that a scenario adds.
+	newClientSecret = plant(randomHex())
 
 	// apiKeys are those of the services, by name.
 	apiKeys = map[string]string{

@@ -306,6 +306,9 @@ var examples = map[string]example{
 	"POST /v1/admin/credentials unknownScope":                         {"admin", 400, "request_invalid"},
 	"DELETE /v1/admin/credentials/{kind}/{id}":                        {"operator", 404, "credential_unknown"},
 	"GET /v1/admin/trail":                                             {"viewer", 400, "request_invalid"}, // without a query
+	"GET /v1/admin/keys":                                              {"viewer", 200, ""},
+	"POST /v1/admin/keys withoutProducts":                             {"admin", 400, "request_invalid"},
+	"POST /v1/admin/keys/{environment}/{client_id} revoke":            {"operator", 404, "key_unknown"},
 	"GET /.well-known/jwks.json":                                      {"", 200, ""},
 	"GET /healthz":                                                    {"", 200, ""},
 	"GET /readyz":                                                     {"", 200, ""},
@@ -319,7 +322,7 @@ func TestDocumentedRequests(t *testing.T) {
 	sent := map[string]bool{}
 	for _, operation := range d.operations() {
 		method, template, _ := strings.Cut(operation, " ")
-		path := strings.NewReplacer("{name}", "console", "{kind}", "service").Replace(template) // as their examples have it
+		path := strings.NewReplacer("{name}", "console", "{kind}", "service", "{environment}", "production", "{client_id}", "64b7f3c2a1d0e9f8b7a6c5d4").Replace(template) // as their examples have it
 		if strings.Contains(path, "{id}") {
 			id, err := d.at("/components/parameters/session/example")
 			if err != nil {

@@ -53,6 +53,7 @@ var statuses = map[selo.Reason]struct {
 	selo.ReasonCPFUnavailable:        {http.StatusServiceUnavailable, "The CPF cannot be looked up now"},
 	selo.ReasonRuleDenied:            {http.StatusForbidden, "A rule does not allow it"},
 	selo.ReasonRateLimited:           {http.StatusTooManyRequests, "Too many requests"},
+	selo.ReasonKeyUnknown:            {http.StatusNotFound, "No such access key"},
 	selo.ReasonCredentialUnknown:     {http.StatusNotFound, "No such credential"},
 	selo.ReasonKeyUnavailable:        {http.StatusServiceUnavailable, "No access key is available"},
 	selo.ReasonIdempotencyConflict:   {http.StatusUnprocessableEntity, "The Idempotency-Key was used for another request"},

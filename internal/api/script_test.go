@@ -3,6 +3,7 @@ package api_test
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -50,7 +51,7 @@ func TestScenarios(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				p := &player{t: t, kept: map[string]string{"ANA": anaCPF.Digits(), "BRUNO": brunoCPF.Digits(), "NEVER_ISSUED_KEY": unknownAPIKey}}
+				p := &player{t: t, kept: map[string]string{"ANA": anaCPF.Digits(), "BRUNO": brunoCPF.Digits(), "NEVER_ISSUED_KEY": unknownAPIKey, "SECRET": string(newClientSecret)}}
 				for i, line := range strings.Split(string(text), "\n") {
 					p.at = fmt.Sprintf("%s:%d", file, i+1)
 					p.line(line)
@@ -231,6 +232,8 @@ func (p *player) ready() *house {
 //	lab fetches|lookups|asked N    how often it was asked for keys, a CPF, or what a token is
 //	lab publish KID…               the kids under which its RSA key is published
 //	lab backend|introspect TEXT    what these answer from now on
+//	minted NAME CLIENT             the mobile token NAME is by the access key of CLIENT
+//	sign64 NAME SIGNED             keeps a liveness response for bruno by the access key that a scenario added
 //	revoke NAME                    revokes an API key
 //	insist N WHO                   asks so often, as somebody, for what is refused
 //	expired N                      sends so many requests with a genuine token of the lab's that has expired
@@ -261,6 +264,15 @@ func (p *player) do(words []string) {
 		p.kept[words[1]] = lab.jwt(words[2], words[3], lab.user(words[4], cpf, p.house.clock.Now().Unix(), strings.Join(words[5:], " ")))
 	case "lab":
 		p.lab(words[1:])
+	case "minted":
+		payload, err := base64.RawURLEncoding.DecodeString(strings.Split(p.kept[words[1]], ".")[1])
+		if err != nil || !strings.Contains(string(payload), `"iss":"`+words[2]+`"`) {
+			p.t.Errorf("%s: %s is not minted by %s", p.at, words[1], words[2])
+		}
+	case "sign64":
+		p.kept[words[2]] = sandbox.Sign(newClientSecret, []byte(sandbox.HS256Header), []byte(fmt.Sprintf(
+			`{"requestId":"r-%s","isAlive":true,"token":"t","userId":"u","imageUrl":"https://images.test/1.jpg","personId":%q,"sdkVersion":"1","iat":%d}`,
+			p.kept[words[1]], brunoCPF.Digits(), p.house.clock.Now().Unix())))
 	case "revoke":
 		p.ready().revoke(words[1])
 	case "insist":

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -113,6 +114,7 @@ type Config struct {
 	TokenLifetime time.Duration  // of mobile tokens; 0 is the product's default
 	RespondWithin time.Duration  // from opening; until then a response may be posted
 	MaxAttempts   int            // refused responses until a session is denied
+	LaxKeys       bool           // mint with keys that can do more than their app runs, and with shared ones that give no reason
 	Limits        []store.Limit  // of all apps, other than LimitProduct and LimitDaily; nil is DefaultLimits
 	Daily         map[string]int // product to the most sessions in 24 hours, of all apps of an environment
 
@@ -131,6 +133,9 @@ type Broker struct {
 	unauthenticated map[refusalCount]int // not yet written
 
 	asking sync.Map // ids of sessions about which the provider is being asked
+
+	warnedAt time.Time
+	counting sync.Mutex // held while what a leaked key touched is counted
 
 	readyMu  sync.Mutex
 	readyAt  time.Time
@@ -255,7 +260,7 @@ func (b *Broker) Ready(ctx context.Context) error {
 		// Whoever asked may leave; the answer is for everybody who asks this second.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyTimeout)
 		defer cancel()
-		b.readyErr = b.cfg.Store.Ready(ctx)
+		b.readyErr = errors.Join(b.cfg.Store.Ready(ctx), b.cfg.Keys.Refresh(ctx))
 		b.readyAt = b.cfg.Now()
 	}
 	return b.readyErr
@@ -288,12 +293,14 @@ func (b *Broker) Unauthenticated(reason selo.Reason) {
 // Run writes the counts of unauthenticated refusals every few seconds, and forgets what is past its time, until ctx
 // ends; the counts it writes once more then.
 func (b *Broker) Run(ctx context.Context) {
+	b.warn(ctx)
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
 			b.flush(ctx)
+			b.warn(ctx)
 			if err := b.cfg.Store.Sweep(ctx, b.cfg.Now()); err != nil {
 				b.cfg.Log.ErrorContext(ctx, "what is past its time was not forgotten yet", "error", err)
 			}
@@ -306,7 +313,58 @@ func (b *Broker) Run(ctx context.Context) {
 	}
 }
 
+// warnEvery is how often what works and should not stay so is said again.
+const warnEvery = 24 * time.Hour
+
+// warn logs the standing warnings, at first and once a day. Only Run calls it.
+func (b *Broker) warn(ctx context.Context) {
+	if now := b.cfg.Now(); b.warnedAt.IsZero() || now.Sub(b.warnedAt) >= warnEvery {
+		b.warnedAt = now
+		for _, w := range b.Warnings() {
+			b.cfg.Log.WarnContext(ctx, w)
+		}
+	}
+}
+
+// Warnings says what works, or does not, and should not stay so: products without a key, keys with too much power.
+func (b *Broker) Warnings() []string {
+	all := b.cfg.Keys.Warnings(b.cfg.Now())
+	for _, app := range b.cfg.Apps {
+		for _, name := range app.Products {
+			profile, err := selo.LookupProfile(name)
+			if err != nil {
+				continue
+			}
+			for _, role := range profile.Roles {
+				if _, err := b.cfg.Keys.ForMint(app.Environment, role.Product, b.cfg.declared(app)); err != nil {
+					all = append(all, fmt.Sprintf("app %s: sessions of %s cannot be opened: %v", app.Name, name, err))
+				}
+			}
+		}
+	}
+	return all
+}
+
+// declared are the products that an app's keys may be activated for, nil when that does not matter.
+func (cfg Config) declared(app App) []string {
+	if cfg.LaxKeys {
+		return nil
+	}
+	all := slices.Clone(app.Products)
+	for _, name := range app.Products {
+		if profile, err := selo.LookupProfile(name); err == nil {
+			for _, role := range profile.Roles {
+				all = append(all, role.Product)
+			}
+		}
+	}
+	return all
+}
+
 func (b *Broker) flush(ctx context.Context) {
+	if err := b.cfg.Keys.WriteUses(ctx); err != nil {
+		b.cfg.Log.WarnContext(ctx, "when access keys were used last is not written", "error", err)
+	}
 	b.mu.Lock()
 	counts := b.unauthenticated
 	b.unauthenticated = make(map[refusalCount]int)

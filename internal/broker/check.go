@@ -109,18 +109,6 @@ func (cfg Config) checkProduct(app App, p *selo.Profile) (faults []string) {
 	if cfg.TokenLifetime == 0 && cfg.RespondWithin < p.Lifetime {
 		bad("respond_within: is shorter than the token of %s lives (%v)", p.Product, p.Lifetime)
 	}
-	if cfg.Keys != nil {
-		for _, role := range p.Roles {
-			if _, err := cfg.Keys.ForMint(app.Environment, role.Product); err == nil {
-				continue
-			}
-			because := ""
-			if role.Product != p.Product {
-				because = fmt.Sprintf(", which %s needs for its second token", p.Product)
-			}
-			bad("products: no active %s access key is activated for %s%s", app.Environment, role.Product, because)
-		}
-	}
 	if slices.Contains(app.Exchanged, p.Product) {
 		switch client := cfg.Providers[app.Environment]; {
 		case len(p.Roles) > 1:

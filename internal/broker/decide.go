@@ -51,6 +51,9 @@ type Answer struct {
 // receipt, or an error: a nil error is the only grant. Whatever it decides is on disk before it returns.
 func (b *Broker) Decide(ctx context.Context, c *policy.Caller, sessionID string, answer Answer, requestID string) (*Session, error) {
 	start := b.cfg.Now()
+	if err := b.cfg.Keys.Refresh(ctx); err != nil {
+		return nil, unavailable(err)
+	}
 	now := start.Truncate(time.Microsecond)
 	n, row, r := b.find(ctx, c, b.audit(now, ActRespond, c, requestID), sessionID, false)
 	if r != nil {
@@ -166,6 +169,7 @@ func (b *Broker) verify(ctx context.Context, n *store.Session, answer Answer, no
 	if err != nil {
 		return none(err)
 	}
+	b.cfg.Keys.Used(key, now)
 	pepper, err := b.cfg.Peppers.Version(n.Person.PepperVersion)
 	if err != nil {
 		return none(err)
@@ -185,6 +189,16 @@ func (b *Broker) verify(ctx context.Context, n *store.Session, answer Answer, no
 			known = pepper.CPF(cpf)
 		}
 	}
+	// Which ids were used between a backup and its restore nobody knows: what was issued before it counts for nothing.
+	opened := n.OpenedAt
+	restored, err := b.cfg.Store.RestoredAt(ctx)
+	if err != nil {
+		return none(err)
+	}
+	// A clock of the provider's that is ahead by as much as is allowed makes an old response look that much newer.
+	if least := restored.Add(selo.OpenedSlack + selo.DefaultSkew); !restored.IsZero() && opened.Before(least) {
+		opened = least
+	}
 	var seen toBeUsed
 	want := selo.Expectation{
 		Profile: profile,
@@ -201,7 +215,7 @@ func (b *Broker) verify(ctx context.Context, n *store.Session, answer Answer, no
 			return hmac.Equal(is, named) && (known == nil || hmac.Equal(is, known))
 		},
 		Once:      &seen,
-		Opened:    n.OpenedAt,
+		Opened:    opened,
 		Now:       now,
 		Assurance: max(n.Assurance, purpose.Assurance),
 		Policy:    n.PolicyID,
@@ -265,6 +279,8 @@ func explain(found *selo.Error, d *store.Decided) *selo.Error {
 			}
 		case selo.ReasonExpired:
 			e.Field, e.Detail = "session", "was not answered in time"
+		case selo.ReasonKeyRevoked:
+			e.Field, e.Detail = "session", "the access key that made it was revoked meanwhile; open a new one"
 		case selo.ReasonReplayed:
 			e.Field, e.Detail = "signed_response", "carries an id that was used before"
 		case selo.ReasonTooManyAttempts:
@@ -280,6 +296,9 @@ func explain(found *selo.Error, d *store.Decided) *selo.Error {
 // Session returns the caller's session: to its owner, and to a service of the same app with the scope
 // sessions:read. A granted one comes with its receipt, so that an answer that got lost costs nothing.
 func (b *Broker) Session(ctx context.Context, c *policy.Caller, sessionID, requestID string) (*Session, error) {
+	if err := b.cfg.Keys.Refresh(ctx); err != nil {
+		return nil, unavailable(err)
+	}
 	now := b.cfg.Now().Truncate(time.Microsecond)
 	n, row, r := b.find(ctx, c, b.audit(now, ActRead, c, requestID), sessionID, c.Has(policy.ScopeSessionsRead))
 	if r != nil {

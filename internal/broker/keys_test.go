@@ -163,9 +163,7 @@ func TestNewRefuses(t *testing.T) {
 		"an app of no environment": func(c *broker.Config) {
 			c.Apps = []broker.App{{Name: "x", Products: []string{liveness}, Purposes: c.Apps[0].Purposes}}
 		},
-		"a product without a key":      func(c *broker.Config) { c.Keys = ring(t, key("sbx-liveness", selo.EnvironmentSandbox, liveness)) },
-		"production with sandbox keys": func(c *broker.Config) { c.Keys = ring(t, key("sbx-both", selo.EnvironmentSandbox, liveness, faceAuth)) },
-		"an unknown product":           func(c *broker.Config) { c.Apps[2].Products = []string{liveness, "caf/palm"} },
+		"an unknown product": func(c *broker.Config) { c.Apps[2].Products = []string{liveness, "caf/palm"} },
 		"a purpose out of reach": func(c *broker.Config) {
 			c.Apps[2].Purposes = map[string]broker.Purpose{"x": {Assurance: selo.AssuranceMatch}}
 		},

@@ -74,6 +74,9 @@ func (b *Broker) openSession(ctx context.Context, c *policy.Caller, req OpenRequ
 	now := start.Truncate(time.Microsecond)
 	row := b.audit(now, ActOpen, c, req.RequestID)
 	row.Product, row.Purpose = b.known(c.App, req)
+	if err := b.cfg.Keys.Refresh(ctx); err != nil {
+		return nil, unavailable(err)
+	}
 	pepper := b.cfg.Peppers.Current()
 
 	whom, r := identify(c, req)
@@ -139,6 +142,9 @@ func (b *Broker) openSession(ctx context.Context, c *policy.Caller, req OpenRequ
 	}
 	act.Session.TokenExpiresAt = expires
 	used, err := b.cfg.Store.Open(ctx, act)
+	if errors.Is(err, store.ErrKeyEnded) {
+		return nil, b.refuse(ctx, row, keyEnded())
+	}
 	if err != nil {
 		return b.notOpened(err, plan, whom.cpf)
 	}
@@ -189,6 +195,7 @@ func (b *Broker) limits(n store.Session) []store.Limit {
 func (b *Broker) mint(plan *plan, cpf selo.CPF, now time.Time) (tokens map[string]string, expires time.Time, _ error) {
 	tokens = make(map[string]string)
 	for _, role := range plan.profile.Roles {
+		b.cfg.Keys.Used(plan.keys[role.Name], now)
 		profile, err := selo.LookupProfile(role.Product)
 		if err != nil {
 			return nil, expires, err
@@ -215,6 +222,7 @@ func (b *Broker) openExchanged(ctx context.Context, plan *plan, act store.OpenAc
 	}
 	n := &act.Session
 	role := plan.profile.Roles[0].Name
+	b.cfg.Keys.Used(plan.keys[role], n.OpenedAt)
 	given, err := b.exchange(ctx, n.Environment, plan.keys[role])
 	act.Audit.At = b.cfg.Now().Truncate(time.Microsecond)
 	if err != nil {
@@ -225,12 +233,25 @@ func (b *Broker) openExchanged(ctx context.Context, plan *plan, act store.OpenAc
 		n.TokenExpiresAt = given.ExpiresAt
 	}
 	if len(act.Repeats) > 0 {
-		act.TokenSealed = b.cfg.Peppers.Current().SealToken(n.ID, given.JWT)
+		pepper, err := b.cfg.Peppers.Version(n.Person.PepperVersion) // with which it will be opened
+		if err != nil {
+			return nil, b.release(ctx, act, unavailable(err))
+		}
+		act.TokenSealed = pepper.SealToken(n.ID, given.JWT)
 	}
-	if err := b.cfg.Store.OpenReserved(ctx, act); err != nil {
+	err = b.cfg.Store.OpenReserved(ctx, act)
+	if errors.Is(err, store.ErrKeyEnded) {
+		return nil, b.release(ctx, act, keyEnded())
+	}
+	if err != nil {
 		return nil, b.release(ctx, act, unavailable(err))
 	}
 	return b.opened(ctx, n, map[string]string{role: given.JWT}, used), nil
+}
+
+// keyEnded refuses what began with an access key that has ended since.
+func keyEnded() *Refusal {
+	return refusal(selo.ReasonKeyUnavailable, "product", "the access key was revoked meanwhile; ask again")
 }
 
 // release gives the place of a session back that does not open, and records why, although its caller may have left.
@@ -402,7 +423,7 @@ func (b *Broker) allow(c *policy.Caller, req OpenRequest) (*plan, *Refusal) {
 	}
 	keys := make(map[string]selo.AccessKey)
 	for _, role := range profile.Roles {
-		if keys[role.Name], err = b.cfg.Keys.ForMint(app.Environment, role.Product); err != nil {
+		if keys[role.Name], err = b.cfg.Keys.ForMint(app.Environment, role.Product, b.cfg.declared(app)); err != nil {
 			return nil, asRefusal(err)
 		}
 	}

@@ -261,9 +261,6 @@ func TestConfigurationOfProducts(t *testing.T) {
 			a.Purposes["onboarding"] = broker.Purpose{Capture: true, Assurance: selo.AssurancePresence}
 		}},
 		{"capture of nothing", "capture: no product", func(a *broker.App, _ *broker.Config) { a.Products = []string{liveness, faceAuth, smartAuth} }},
-		{"no second key", "which caf/smart-auth needs for its second token", func(_ *broker.App, cfg *broker.Config) {
-			cfg.Keys = ring(t, cafKey("sbx-smart"), cafKey("sbx-faceauth"), cafKey("prd-both"), key("sbx-documents", selo.EnvironmentSandbox, documents))
-		}},
 		{"match by Smart Auth without a re-check", "requires match", func(a *broker.App, _ *broker.Config) {
 			a.Products, a.Purposes = []string{smartAuth, liveness}, map[string]broker.Purpose{"x": {Recheck: broker.RecheckNever}}
 		}},

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync/atomic"
 
 	"github.com/selo-id/selo"
 )
@@ -67,6 +68,9 @@ func (p *Pepper) Fingerprint() []byte { return p.hmac("fingerprint") }
 // CPF returns the pseudonym of a CPF.
 func (p *Pepper) CPF(cpf selo.CPF) []byte { return p.hmac("cpf", cpf.Digits()) }
 
+// secret tells whether two client secrets are the same.
+func (p *Pepper) secret(text []byte) []byte { return p.hmac("access key secret", string(text)) }
+
 // Subject returns the pseudonym of a subject.
 func (p *Pepper) Subject(s selo.Subject) []byte { return p.hmac("subject", s.Issuer, s.ID) }
 
@@ -121,10 +125,12 @@ func (Pepper) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[secret]")
 // MarshalText always fails.
 func (Pepper) MarshalText() ([]byte, error) { return nil, errors.New("a pepper does not marshal") }
 
-// Peppers are all live versions. New pseudonyms are made with the highest.
+// Peppers are all live versions. New pseudonyms are made with the highest. They are safe for concurrent use.
 type Peppers struct {
-	all []*Pepper // ascending
+	now atomic.Pointer[[]*Pepper] // of this moment, ascending; never changed in place
 }
+
+func (ps *Peppers) all() []*Pepper { return *ps.now.Load() }
 
 // NewPeppers needs at least one pepper, and no version twice.
 func NewPeppers(all ...*Pepper) (*Peppers, error) {
@@ -138,21 +144,26 @@ func NewPeppers(all ...*Pepper) (*Peppers, error) {
 			return nil, fmt.Errorf("peppers: version %d is listed twice", all[i].version)
 		}
 	}
-	return &Peppers{all}, nil
+	ps := &Peppers{}
+	ps.now.Store(&all)
+	return ps, nil
 }
 
 // Current is the pepper for new pseudonyms.
-func (ps *Peppers) Current() *Pepper { return ps.all[len(ps.all)-1] }
+func (ps *Peppers) Current() *Pepper {
+	all := ps.all()
+	return all[len(all)-1]
+}
 
 // All returns the live peppers, oldest first.
-func (ps *Peppers) All() []*Pepper { return slices.Clone(ps.all) }
+func (ps *Peppers) All() []*Pepper { return slices.Clone(ps.all()) }
 
 // Version returns the pepper of that version, or an error that says how to bring it back.
 func (ps *Peppers) Version(version int) (*Pepper, error) {
-	for _, p := range ps.all {
+	for _, p := range ps.all() {
 		if p.version == version {
 			return p, nil
 		}
 	}
-	return nil, fmt.Errorf("pepper version %d is not configured, but sessions made with it are still asked for: list its file again", version)
+	return nil, fmt.Errorf("pepper version %d is not configured, but sessions made with it are still asked for: put it back", version)
 }

@@ -122,8 +122,8 @@ func TestPrintNothing(t *testing.T) {
 	k := key(t, "id", selo.EnvironmentSandbox, Active, liveness)
 	r := newRing(t, k)
 	for name, ways := range map[string][]string{
-		"Pepper": shown(*p, values), "*Pepper": shown(p, values), "Peppers": shown(*ps, values), "*Peppers": shown(ps, values),
-		"Key": shown(k, values), "[]Key": shown([]Key{k}, values), "Ring": shown(*r, values), "*Ring": shown(r, values), "Secret": shown(k.Secret, values),
+		"Pepper": shown(*p, values), "*Pepper": shown(p, values), "*Peppers": shown(ps, values),
+		"Key": shown(k, values), "[]Key": shown([]Key{k}, values), "*Ring": shown(r, values), "Secret": shown(k.Secret, values),
 	} {
 		if len(ways) > 0 {
 			t.Errorf("%s shows itself in %d ways, as %q", name, len(ways), ways[:min(4, len(ways))])
@@ -132,7 +132,7 @@ func TestPrintNothing(t *testing.T) {
 	for _, text := range outputs(p) {
 		fmt.Fprintln(transcript.Log(), text)
 	}
-	for _, text := range outputs(*r) {
+	for _, text := range outputs(r) {
 		fmt.Fprintln(transcript.Log(), text)
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {

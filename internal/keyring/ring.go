@@ -1,6 +1,9 @@
 // Package keyring holds the access keys of the provider and the peppers of our pseudonyms, and chooses
 // which one may be used for what.
 //
+// They are in the store, sealed under a key-encryption key (package seal). Open unseals them, and Refresh follows
+// what other processes change. NewRing and NewPeppers make fixed ones.
+//
 // An access key mints only while it is active. A retiring key still verifies the sessions that it minted,
 // until its date; a revoked one does nothing. For a product the least powerful key is chosen: the one that
 // is activated for the fewest products. Sandbox and production keys never stand in for each other.
@@ -12,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/selo-id/selo"
@@ -34,20 +38,30 @@ type Key struct {
 	Products []string  // that it is activated for
 	State    State     // "" is Active
 	Until    time.Time // from when a retiring key stops; required for Retiring only
+
+	Name         string    // for people
+	SharedReason string    // why it is for more than one product
+	ActivatedAt  time.Time // among equals the newest mints
 }
 
-// Ring is a fixed set of access keys.
+// Ring is a set of access keys. It is safe for concurrent use.
 type Ring struct {
-	keys []Key
+	now    atomic.Pointer[[]Key] // of this moment; never changed in place
+	source *source               // nil: the set is fixed
 }
+
+func (r *Ring) keys() []Key { return *r.now.Load() }
+
+// All returns the keys of this moment.
+func (r *Ring) All() []Key { return slices.Clone(r.keys()) }
 
 // NewRing checks the keys and reports every contradiction at once.
 func NewRing(keys []Key) (*Ring, error) {
 	var errs []error
-	r := &Ring{keys: slices.Clone(keys)}
+	keys = slices.Clone(keys)
 	seen := make(map[string]bool)
-	for i := range r.keys {
-		k := &r.keys[i]
+	for i := range keys {
+		k := &keys[i]
 		bad := func(format string, args ...any) {
 			// By number: in a configuration with mistakes, what stands for the client ID may be the secret.
 			errs = append(errs, fmt.Errorf("access_keys[%d].%s", i, fmt.Sprintf(format, args...)))
@@ -65,9 +79,9 @@ func NewRing(keys []Key) (*Ring, error) {
 		if k.Secret.IsZero() {
 			bad("secret: is missing")
 		}
-		for j := range r.keys[:i] {
+		for j := range keys[:i] {
 			// Between environments it would make what the sandbox signs good in production.
-			if !k.Secret.IsZero() && k.Secret.Equal(r.keys[j].Secret) {
+			if !k.Secret.IsZero() && k.Secret.Equal(keys[j].Secret) {
 				bad("secret: is that of access_keys[%d]; every key has its own", j)
 			}
 		}
@@ -101,33 +115,62 @@ func NewRing(keys []Key) (*Ring, error) {
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
+	r := &Ring{}
+	r.now.Store(&keys)
 	return r, nil
 }
 
 // ForMint returns the active key of the environment that is activated for the fewest products and covers
-// this one; among equals, the one listed last, so that a new key takes over from the one above it. The
-// error is an *selo.Error with ReasonKeyUnavailable.
-func (r *Ring) ForMint(env selo.Environment, product string) (selo.AccessKey, error) {
+// this one; among equals the one activated last, so that a new key takes over from the one before. With declared, which
+// are the products that the app may run, a key that can do more than those is refused, and so is one for several products
+// that does not say why it is shared; nil takes them. The error is an *selo.Error with ReasonKeyUnavailable.
+func (r *Ring) ForMint(env selo.Environment, product string, declared []string) (selo.AccessKey, error) {
 	var best *Key
-	for i := range r.keys {
-		k := &r.keys[i]
-		if k.State == Active && k.Environment == env && slices.Contains(k.Products, product) &&
-			(best == nil || len(k.Products) <= len(best.Products)) {
+	tooMuch := ""
+	keys := r.keys()
+	for i := range keys {
+		k := &keys[i]
+		if k.State != Active || k.Environment != env || !slices.Contains(k.Products, product) {
+			continue
+		}
+		if why := k.tooPowerful(declared); why != "" {
+			tooMuch = "; access key " + k.label() + " " + why + ", which strict_keys does not allow"
+			continue
+		}
+		if best == nil || len(k.Products) < len(best.Products) ||
+			len(k.Products) == len(best.Products) && !k.ActivatedAt.Before(best.ActivatedAt) {
 			best = k
 		}
 	}
 	if best == nil {
 		return selo.AccessKey{}, &selo.Error{Reason: selo.ReasonKeyUnavailable, Field: "product",
-			Detail: fmt.Sprintf("no active %s access key is activated for %s", env, product)}
+			Detail: fmt.Sprintf("no active %s access key is activated for %s%s", env, product, tooMuch)}
 	}
 	return best.AccessKey, nil
+}
+
+// tooPowerful says what is wrong with minting with a key for an app that may run the declared products, or "".
+func (k *Key) tooPowerful(declared []string) string {
+	if declared == nil {
+		return ""
+	}
+	for _, p := range k.Products {
+		if !slices.Contains(declared, p) {
+			return "is also activated for " + p + ", which the app does not run"
+		}
+	}
+	if len(k.Products) > 1 && k.SharedReason == "" {
+		return fmt.Sprintf("is activated for %d products without a reason", len(k.Products))
+	}
+	return ""
 }
 
 // Again returns the key that minted a token, if it may still mint it: the same token once more, for a reply that
 // got lost. The error is an *selo.Error with ReasonKeyUnavailable.
 func (r *Ring) Again(env selo.Environment, clientID, product string) (selo.AccessKey, error) {
-	for i := range r.keys {
-		k := &r.keys[i]
+	keys := r.keys()
+	for i := range keys {
+		k := &keys[i]
 		if k.ClientID == clientID && k.Environment == env && k.State == Active && slices.Contains(k.Products, product) {
 			return k.AccessKey, nil
 		}
@@ -138,8 +181,9 @@ func (r *Ring) Again(env selo.Environment, clientID, product string) (selo.Acces
 // ForVerify returns the key that minted a session, if it may still verify responses of the product. The error is an *selo.Error
 // with ReasonKeyRevoked.
 func (r *Ring) ForVerify(env selo.Environment, clientID, product string, now time.Time) (selo.AccessKey, error) {
-	for i := range r.keys {
-		k := &r.keys[i]
+	keys := r.keys()
+	for i := range keys {
+		k := &keys[i]
 		if k.ClientID != clientID || k.Environment != env || !slices.Contains(k.Products, product) {
 			continue
 		}
@@ -152,7 +196,7 @@ func (r *Ring) ForVerify(env selo.Environment, clientID, product string, now tim
 
 // Environment returns the environment of the access key that has this secret, or "" when none has.
 func (r *Ring) Environment(s selo.Secret) selo.Environment {
-	for _, k := range r.keys {
+	for _, k := range r.keys() {
 		if k.Secret.Equal(s) {
 			return k.Environment
 		}
@@ -160,24 +204,56 @@ func (r *Ring) Environment(s selo.Secret) selo.Environment {
 	return ""
 }
 
+// label names a key for people. A client ID that does not look like one may be the secret, by mistake.
+func (k *Key) label() string {
+	switch {
+	case cafClientID.MatchString(k.ClientID):
+		return k.ClientID
+	case k.Name != "":
+		return "named " + k.Name
+	}
+	return "(hidden, since its client ID is not of Caf's form)"
+}
+
+// LooksLikeClientID reports whether a text has the form of Caf's client IDs.
+func LooksLikeClientID(text string) bool { return cafClientID.MatchString(text) }
+
 // cafClientID is what all client IDs looked like that were seen; Caf does not promise it.
 var cafClientID = regexp.MustCompile(`^[0-9a-f]{24}$`)
 
-// Warnings says what works and should not stay so.
-func (r *Ring) Warnings() []string {
+// warnBefore is how long before a retiring key stops it is warned of.
+const warnBefore = 7 * 24 * time.Hour
+
+// Warnings says what works at a time and should not stay so.
+func (r *Ring) Warnings(now time.Time) []string {
 	var all []string
-	for i, k := range r.keys {
+	for _, k := range r.keys() {
+		warn := func(format string, args ...any) {
+			all = append(all, fmt.Sprintf("access key %s (%s): ", k.label(), k.Environment)+fmt.Sprintf(format, args...))
+		}
 		if k.State == Revoked {
 			continue
 		}
 		if k.Secret.Weak() {
-			all = append(all, fmt.Sprintf("access_keys[%d].secret_file: the secret is shorter than %d bytes; ask the provider for a new one", i, selo.WeakSecretSize))
+			warn("the secret is shorter than %d bytes; ask the provider for a new one", selo.WeakSecretSize)
 		}
 		if !cafClientID.MatchString(k.ClientID) {
-			all = append(all, fmt.Sprintf("access_keys[%d].client_id: does not look like Caf's, 24 of 0-9 and a-f; it is in every token, so make sure that it is not the secret", i))
+			warn("the client ID does not look like Caf's, 24 of 0-9 and a-f; it is in every token, so make sure that it is not the secret")
 		}
 		if len(k.Products) > 1 {
-			all = append(all, fmt.Sprintf("access_keys[%d].products: the key is activated for %d; one key per product limits what a leak costs", i, len(k.Products)))
+			reason := "without a reason"
+			if k.SharedReason != "" {
+				reason = "because: " + k.SharedReason
+			}
+			warn("is activated for %d products, %s; one key per product limits what a leak costs", len(k.Products), reason)
+		}
+		if k.State == Retiring {
+			switch left := k.Until.Sub(now); {
+			case left <= 0:
+				warn("has retired since %s; revoke it", k.Until.UTC().Format(time.RFC3339))
+			case left < warnBefore:
+				warn("stops verifying at %s", k.Until.UTC().Format(time.RFC3339))
+			}
 		}
 	}
 	return all

@@ -74,7 +74,7 @@ func TestForMint(t *testing.T) {
 		}, "both"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got, err := newRing(t, tc.keys...).ForMint(selo.EnvironmentSandbox, liveness)
+			got, err := newRing(t, tc.keys...).ForMint(selo.EnvironmentSandbox, liveness, nil)
 			if tc.want != "" {
 				if transcript.Error(err) != nil || got.ClientID != tc.want || got.Environment != selo.EnvironmentSandbox || got.Secret.IsZero() {
 					t.Errorf("%q of %s, %v, want %q", got.ClientID, got.Environment, err, tc.want)
@@ -99,7 +99,7 @@ func TestForMintEachProduct(t *testing.T) {
 		{selo.EnvironmentProduction, liveness, "l"}, {selo.EnvironmentProduction, authentication, "a"}, {selo.EnvironmentSandbox, liveness, "l2"}, {selo.EnvironmentSandbox, authentication, "both"},
 		{selo.EnvironmentProduction, "caf/other", ""}, {"staging", liveness, ""}, {"", liveness, ""},
 	} {
-		got, err := r.ForMint(tc.env, tc.product)
+		got, err := r.ForMint(tc.env, tc.product, nil)
 		if got.ClientID != tc.want || (transcript.Error(err) == nil) != (tc.want != "") {
 			t.Errorf("%s %s: %q, %v, want %q", tc.env, tc.product, got.ClientID, err, tc.want)
 		}
@@ -237,7 +237,7 @@ func TestRingKeepsItsOwn(t *testing.T) {
 	keys := []Key{key(t, "a", selo.EnvironmentSandbox, Active, liveness)}
 	r := newRing(t, keys...)
 	keys[0].State, keys[0].ClientID = Revoked, "changed"
-	if got, err := r.ForMint(selo.EnvironmentSandbox, liveness); transcript.Error(err) != nil || got.ClientID != "a" {
+	if got, err := r.ForMint(selo.EnvironmentSandbox, liveness, nil); transcript.Error(err) != nil || got.ClientID != "a" {
 		t.Errorf("%q, %v", got.ClientID, err)
 	}
 	if keys[0].State != Revoked {
@@ -265,12 +265,12 @@ func TestWarnings(t *testing.T) {
 		want []string // beginnings, in order
 	}{
 		{"nothing to say", []Key{good(Active, liveness)}, nil},
-		{"weak secret", []Key{good(Active, liveness), weak(clientID2, Retiring)}, []string{"access_keys[1].secret_file: the secret is shorter than 32 bytes"}},
+		{"weak secret", []Key{good(Active, liveness), weak(clientID2, Retiring)}, []string{"access key " + clientID2 + " (sandbox): the secret is shorter than 32 bytes"}},
 		{"weak secret of a revoked key", []Key{weak(clientID, Revoked)}, nil},
-		{"more than one product", []Key{good(Prepared, liveness, authentication)}, []string{"access_keys[0].products: the key is activated for 2"}},
-		{"exchanged", []Key{exchanged}, []string{"access_keys[0].secret_file: ", "access_keys[0].client_id: ", "access_keys[0].products: "}},
+		{"more than one product", []Key{good(Prepared, liveness, authentication)}, []string{"access key " + clientID + " (sandbox): is activated for 2 products, without a reason"}},
+		{"exchanged", []Key{exchanged}, []string{"access key (hidden, since its client ID is not of Caf's form) (sandbox): the secret", "access key (hidden, since its client ID is not of Caf's form) (sandbox): the client ID", "access key (hidden, since its client ID is not of Caf's form) (sandbox): is activated"}},
 	} {
-		got := newRing(t, tc.keys...).Warnings()
+		got := newRing(t, tc.keys...).Warnings(time.Date(2026, 1, 2, 15, 0, 0, 0, time.UTC))
 		fmt.Fprintln(transcript.Log(), got)
 		if !slices.EqualFunc(got, tc.want, strings.HasPrefix) {
 			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)

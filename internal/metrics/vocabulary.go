@@ -79,7 +79,7 @@ func (m *Metrics) makeVocabularies() {
 	m.reasons = words("",
 		selo.ReasonRequestInvalid, selo.ReasonCallerUnauthenticated, selo.ReasonCallerForbidden, selo.ReasonCPFMissing,
 		selo.ReasonCPFInvalid, selo.ReasonCPFMismatch, selo.ReasonCPFUnavailable, selo.ReasonProductUnknown, selo.ReasonPurposeUnknown,
-		selo.ReasonRuleDenied, selo.ReasonRateLimited, selo.ReasonKeyUnavailable, selo.ReasonCredentialUnknown, selo.ReasonIdempotencyConflict,
+		selo.ReasonRuleDenied, selo.ReasonRateLimited, selo.ReasonKeyUnavailable, selo.ReasonKeyUnknown, selo.ReasonCredentialUnknown, selo.ReasonIdempotencyConflict,
 		selo.ReasonProviderUnavailable, selo.ReasonStoreUnavailable,
 		selo.ReasonTooLarge, selo.ReasonMalformed, selo.ReasonHeaderRefused, selo.ReasonAlgorithmRefused,
 		selo.ReasonSignatureInvalid, selo.ReasonPayloadInvalid, selo.ReasonTokenConfusion, selo.ReasonProductMismatch,
