@@ -45,7 +45,7 @@ type restoreCommand struct {
 }
 
 // Run makes the database out of a backup. It writes over nothing.
-func (cmd *restoreCommand) Run(ctx context.Context, std streams) error {
+func (cmd *restoreCommand) Run(ctx context.Context, std streams) (err error) {
 	cfg, err := readConfig(cmd.Config)
 	if err != nil {
 		return err
@@ -64,5 +64,12 @@ Whatever was revoked since the backup is good again. Revoke it once more, before
   selo service list --config %[2]s
   selo operator list --config %[2]s
 `, cfg.Database, cmd.Config)
-	return err
+	if err != nil {
+		return err
+	}
+	p, err := cfg.open(ctx, std)
+	if err != nil {
+		return fmt.Errorf("it is restored, but no server can start with it; if it was made under another kek, list that in previous_keks:\n%w", err)
+	}
+	return p.store.Close()
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/selo-id/selo/internal/broker"
 	"github.com/selo-id/selo/internal/keyring"
 	"github.com/selo-id/selo/internal/policy"
+	"github.com/selo-id/selo/internal/seal"
 	"github.com/selo-id/selo/internal/store"
 	"github.com/selo-id/selo/internal/transcript"
 )
@@ -189,5 +190,33 @@ func (h *house) takeOver() {
 	h.live()
 	for _, k := range fixed {
 		h.addActive(k.ClientID, k.Environment, "as it was", k.Products...)
+	}
+}
+
+// TestReadyKnowsTheKEK: a server whose KEK opens nothing any more refuses everything, and says that it is not ready.
+func TestReadyKnowsTheKEK(t *testing.T) {
+	t.Parallel()
+	h := newLiveHouse(t)
+	if err := h.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	old, err := seal.NewKEK(kekMaterial)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := seal.NewKEK(plant(randomHex()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	both, err := seal.NewKeeper(next, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := keyring.Rewrap(t.Context(), h.store, both, store.Audit{At: start, CallerKind: "operator"}); err != nil || n != 1 {
+		t.Fatal(n, err)
+	}
+	h.clock.move(time.Second)
+	if err := transcript.Error(h.Ready(t.Context())); err == nil {
+		t.Error("ready, although the pepper does not open")
 	}
 }
