@@ -156,7 +156,6 @@ func newHouse(t *testing.T, s settings) *house {
 	accessKey("client-smart", smartSecret, selo.EnvironmentSandbox, smartAuth)
 	accessKey("client-documents", documentSecret, selo.EnvironmentSandbox, documents)
 	accessKey("client-shop", shopSecret, selo.EnvironmentProduction, liveness)
-	ring.Changed()
 	t.Cleanup(func() { _ = h.store.Close() })
 	for _, s := range []struct {
 		name, app string

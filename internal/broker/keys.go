@@ -63,7 +63,6 @@ func (b *Broker) AddKey(ctx context.Context, by *policy.Caller, n NewKey, secret
 	case err != nil:
 		return nil, unavailable(err)
 	}
-	b.cfg.Keys.Changed()
 	return k, nil
 }
 
@@ -224,7 +223,6 @@ func (b *Broker) ChangeKey(ctx context.Context, by *policy.Caller, c KeyChange, 
 	case err != nil:
 		return nil, nil, unavailable(err)
 	}
-	b.cfg.Keys.Changed()
 	if !c.Leaked {
 		return changed, nil, nil
 	}

@@ -481,7 +481,6 @@ func TestWhatWasJustActivatedIsKnownEverywhere(t *testing.T) {
 		if _, err := keyring.AddPepper(t.Context(), h.store, keeper(t), store.Audit{At: start, CallerKind: "operator"}); err != nil {
 			t.Fatal(err)
 		}
-		h.cfg.Keys.Changed()
 		s := h.opened(ana(), liveness, "login")
 		if got := minter(s.Tokens["mobile"]); got != id {
 			t.Errorf("minted with %s, want %s", got, id)
@@ -612,7 +611,6 @@ func TestNewPepperWhileOpen(t *testing.T) {
 	if version, err := keyring.AddPepper(t.Context(), h.store, keeper(t), store.Audit{At: start, CallerKind: "operator"}); err != nil || version != 2 {
 		t.Fatal(version, err)
 	}
-	h.cfg.Keys.Changed()
 	_, err := h.open(ana(), broker.OpenRequest{Product: liveness, Purpose: "login"})
 	refused(t, err, selo.ReasonRateLimited)
 	if h.cfg.Peppers.Current().Version() != 2 {

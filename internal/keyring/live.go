@@ -148,15 +148,6 @@ func (r *Ring) Refresh(ctx context.Context) error {
 	return r.reload(ctx)
 }
 
-// Changed has the next act read everything, whatever the store says.
-func (r *Ring) Changed() {
-	if src := r.source; src != nil {
-		src.mu.Lock()
-		defer src.mu.Unlock()
-		src.generation.Store(-1)
-	}
-}
-
 // reload reads and unseals everything. The caller holds mu, or nobody else has the ring yet.
 func (r *Ring) reload(ctx context.Context) error {
 	src := r.source
