@@ -16,14 +16,13 @@ import (
 )
 
 // A process killed before or after any call of an act to the database leaves all of the act or none; all of
-// it when it had said so. Then the act can be done, again or at last, and used ids stay used.
+// it when it had said so. Then the act can be done, again or at last, and used ids stay used. A process for each step is
+// dear: acts that write no more than one of these are only failed and cancelled at every step, in this process.
 func TestKilledAtEveryStep(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{
-		"open", "grant", "refuse, last attempt", "expire by reading",
-		"reserve", "open reserved", "release", "repeat", "take over", "sweep", "event", "grant after events",
-		"open under every limit", "release under every limit", "add credential",
-		"add key", "rewrap key", "rewrap pepper",
+		"open under every limit", "grant", "expire by reading", "reserve", "open reserved", "release", "sweep", "event",
+		"grant after events", "add key", "rewrap key", "rewrap pepper",
 	} {
 		sc := scenarios[slices.IndexFunc(scenarios, func(sc scenario) bool { return sc.name == name })]
 		t.Run(name, func(t *testing.T) {
