@@ -136,7 +136,7 @@ func (cmd *keyList) Run(ctx context.Context, std streams) (err error) {
 		return err
 	}
 	table := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "CLIENT ID\tENVIRONMENT\tNAME\tSTATE\tPRODUCTS\tLAST USED")
+	fmt.Fprintln(table, "CLIENT ID\tENVIRONMENT\tNAME\tSTATE\tPRODUCTS\tLAST USED (SECONDS LATE)")
 	for _, k := range all {
 		name := k.Name
 		if name == "" {

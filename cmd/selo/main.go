@@ -1,6 +1,7 @@
 // Command selo is the server side of mobile identity verification: the API (serve), a pretend provider to
 // build against (sandbox), both of them with everything around them on one machine (demo), the two
-// acts on files (mint, verify), and what any token is in plain words (explain).
+// acts on files (mint, verify), and what any token is in plain words (explain). For operators: access keys (key), who may
+// ask (service, operator, policy), whether all is well (doctor), and the database (backup, restore).
 package main
 
 import (
