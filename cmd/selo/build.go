@@ -205,7 +205,11 @@ func (c *Config) looseFiles() (warnings []string) {
 	if c.TLS != nil {
 		files = append(files, c.TLS.KeyFile)
 	}
-	for _, k := range append([]KEKConfig{*c.KEK}, c.PreviousKEKs...) {
+	keks := c.PreviousKEKs
+	if c.KEK != nil { // sealed, nobody has asked for one
+		keks = append([]KEKConfig{*c.KEK}, keks...)
+	}
+	for _, k := range keks {
 		files = append(files, k.File)
 		if k.PKCS11 != nil {
 			files = append(files, k.PKCS11.PINFile)
