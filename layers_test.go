@@ -57,7 +57,6 @@ var reserved = []struct {
 	{"cel.dev/cel-go", []string{"internal/policy"}, "only rules are written in it"},
 	{"github.com/pressly/goose", []string{"internal/store"}, "only the store migrates"},
 	{"github.com/prometheus", []string{"internal/metrics"}, "only the metrics know Prometheus"},
-	{"golang.org/x/time", []string{"internal/api"}, "only the door throttles"},
 	{"github.com/tink-crypto", []string{"internal/seal"}, "only the sealing encrypts with it"},
 	{"github.com/miekg/pkcs11", []string{"internal/seal"}, "only the sealing talks to HSMs"},
 	{"encoding/json", nil, "it folds the case of names and keeps the last of two; use github.com/go-json-experiment/json"},

@@ -173,26 +173,23 @@ type keyShow struct {
 }
 
 func (cmd *keyShow) Run(ctx context.Context, std streams) (err error) {
-	p, err := cmd.open(ctx, std)
+	p, err := cmd.openSealed(ctx, std)
 	if err != nil {
 		return err
 	}
 	defer closing(p, &err)
-	all, err := p.broker.AccessKeys(ctx, policy.LocalOperator(), "")
-	if err != nil {
+	k, err := p.broker.AccessKey(ctx, policy.LocalOperator(), cmd.ClientID, cmd.environment(), "")
+	switch {
+	case errors.Is(err, selo.ReasonKeyUnknown):
+		return errNoKey
+	case err != nil:
 		return err
 	}
-	for _, k := range all {
-		if k.ClientID != cmd.ClientID || k.Environment != cmd.environment() {
-			continue
-		}
-		_, err := fmt.Fprintf(std.out, "client ID      %s\nenvironment    %s\nname           %s\nnote           %s\nstate          %s\nproducts       %s\n"+
-			"shared because %s\nsealed under   kek %s\nadded          %s\nactivated      %s\nrevoked        %s\nlast used      %s\n",
-			k.ClientID, k.Environment, k.Name, k.Note, keyState(k), strings.Join(k.Products, " "), k.SharedReason, k.KEK,
-			date(k.CreatedAt), date(k.ActivatedAt), date(k.RevokedAt), date(k.LastUsedAt))
-		return err
-	}
-	return errNoKey
+	_, err = fmt.Fprintf(std.out, "client ID      %s\nenvironment    %s\nname           %s\nnote           %s\nstate          %s\nproducts       %s\n"+
+		"shared because %s\nsealed under   kek %s\nadded          %s\nactivated      %s\nrevoked        %s\nlast used      %s\n",
+		k.ClientID, k.Environment, k.Name, k.Note, keyState(k), strings.Join(k.Products, " "), k.SharedReason, k.KEK,
+		date(k.CreatedAt), date(k.ActivatedAt), date(k.RevokedAt), date(k.LastUsedAt))
+	return err
 }
 
 var errNoKey = errors.New("there is no access key of this client ID in this environment; see selo key list, and --sandbox")

@@ -109,6 +109,8 @@ func New(cfg Config) (http.Handler, error) {
 		{"GET", "/v1/admin/trail", s.trail},
 		{"GET", "/v1/admin/keys", s.accessKeys},
 		{"POST", "/v1/admin/keys", s.addKey},
+		{"POST", "/v1/admin/keys/rewrap", s.rewrapKeys},
+		{"GET", "/v1/admin/keys/{environment}/{client_id}", s.accessKey},
 		{"POST", "/v1/admin/keys/{environment}/{client_id}", s.changeKey},
 		{"GET", "/.well-known/jwks.json", s.keys},
 		{"GET", "/openapi.yaml", s.document},

@@ -126,3 +126,36 @@ func (s *server) changeKey(x *exchange) {
 	}
 	x.json(http.StatusOK, answer)
 }
+
+func (s *server) accessKey(x *exchange) {
+	c := x.caller()
+	if c == nil {
+		return
+	}
+	k, err := s.Broker.AccessKey(x.act, c, x.r.PathValue("client_id"), selo.Environment(x.r.PathValue("environment")), x.id)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	x.json(http.StatusOK, accessKeyAnswer(k))
+}
+
+type rewrappedBody struct {
+	Rewrapped int `json:"rewrapped"`
+}
+
+func (s *server) rewrapKeys(x *exchange) {
+	c := x.caller()
+	if c == nil {
+		return
+	}
+	if !x.read(c, broker.ActAdmin, &struct{}{}, "nothing: {}") {
+		return
+	}
+	count, err := s.Broker.Rewrap(x.act, c, x.id)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	x.json(http.StatusOK, rewrappedBody{count})
+}

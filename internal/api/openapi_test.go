@@ -308,6 +308,8 @@ var examples = map[string]example{
 	"GET /v1/admin/trail":                                             {"viewer", 400, "request_invalid"}, // without a query
 	"GET /v1/admin/keys":                                              {"viewer", 200, ""},
 	"POST /v1/admin/keys withoutProducts":                             {"admin", 400, "request_invalid"},
+	"POST /v1/admin/keys/rewrap all":                                  {"admin", 200, ""},
+	"GET /v1/admin/keys/{environment}/{client_id}":                    {"viewer", 404, "key_unknown"},
 	"POST /v1/admin/keys/{environment}/{client_id} revoke":            {"operator", 404, "key_unknown"},
 	"GET /.well-known/jwks.json":                                      {"", 200, ""},
 	"GET /healthz":                                                    {"", 200, ""},

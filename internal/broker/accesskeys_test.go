@@ -212,8 +212,21 @@ func TestReadyKnowsTheKEK(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, err := keyring.Rewrap(t.Context(), h.store, both, store.Audit{At: start, CallerKind: "operator"}); err != nil || n != 1 {
-		t.Fatal(n, err)
+	other := h.neighbour()
+	if other.cfg.Keys, other.cfg.Peppers, err = keyring.Open(t.Context(), other.store, both); err != nil {
+		t.Fatal(err)
+	}
+	if other.Broker, err = broker.New(t.Context(), other.cfg); err != nil {
+		t.Fatal(err)
+	}
+	for _, by := range []*policy.Caller{ana(), backend(), operator(policy.ScopeViewer, policy.ScopeOperator)} {
+		_, err := other.Rewrap(t.Context(), by, thisTest)
+		refused(t, err, selo.ReasonCallerForbidden)
+	}
+	for _, want := range []int{1, 0} {
+		if n, err := other.Rewrap(t.Context(), operator(policy.ScopeAdmin), thisTest); err != nil || n != want {
+			t.Fatalf("%d, %v; want %d", n, err, want)
+		}
 	}
 	h.clock.move(time.Second)
 	if err := transcript.Error(h.Ready(t.Context())); err == nil {

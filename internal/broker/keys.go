@@ -136,6 +136,49 @@ func (b *Broker) AccessKeys(ctx context.Context, by *policy.Caller, requestID st
 	return all, nil
 }
 
+// AccessKey returns one of them.
+func (b *Broker) AccessKey(ctx context.Context, by *policy.Caller, clientID string, env selo.Environment, requestID string) (*AccessKey, error) {
+	row := b.audit(b.cfg.Now().Truncate(time.Microsecond), ActAdmin, by, requestID)
+	if r := may(by, policy.ScopeViewer); r != nil {
+		return nil, b.refuse(ctx, row, r)
+	}
+	all, _, err := b.cfg.Store.Keys(ctx)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	i := slices.IndexFunc(all, func(k *AccessKey) bool { return k.ClientID == clientID && k.Environment == env })
+	if i < 0 {
+		return nil, b.refuse(ctx, row, keyUnknown())
+	}
+	row.Outcome = "listed"
+	if err := b.cfg.Store.Record(ctx, row); err != nil {
+		return nil, unavailable(err)
+	}
+	return all[i], nil
+}
+
+func keyUnknown() *Refusal {
+	return refusal(selo.ReasonKeyUnknown, "client_id", "there is no access key of this client ID in this environment")
+}
+
+// Rewrap seals everything under the current KEK that is sealed under a previous one, and returns how many values there
+// were. Whatever goes wrong, what is done stays done, and it may be asked for again.
+func (b *Broker) Rewrap(ctx context.Context, by *policy.Caller, requestID string) (count int, _ error) {
+	row := b.audit(b.cfg.Now().Truncate(time.Microsecond), ActAdmin, by, requestID)
+	if r := may(by, policy.ScopeAdmin); r != nil {
+		return 0, b.refuse(ctx, row, r)
+	}
+	count, err := b.cfg.Keys.Rewrap(ctx, row)
+	if err != nil {
+		return count, unavailable(err)
+	}
+	row.Outcome, row.Note = "rewrapped", fmt.Sprintf("%d values", count)
+	if err := b.cfg.Store.Record(ctx, row); err != nil {
+		return count, unavailable(err)
+	}
+	return count, nil
+}
+
 // FingerprintPrefix begins every fingerprint: selo-fp1:SALT:HMAC, both in hex, where HMAC is HMAC-SHA256 of the client
 // secret under the salt.
 const FingerprintPrefix = "selo-fp1:"
@@ -217,7 +260,7 @@ func (b *Broker) ChangeKey(ctx context.Context, by *policy.Caller, c KeyChange, 
 		RetireUntil: c.Until, Leaked: c.Leaked}, row)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return nil, nil, b.refuse(ctx, row, refusal(selo.ReasonKeyUnknown, "client_id", "there is no access key of this client ID in this environment"))
+		return nil, nil, b.refuse(ctx, row, keyUnknown())
 	case errors.Is(err, store.ErrKeyState):
 		return nil, nil, b.refuse(ctx, row, refusal(selo.ReasonRequestInvalid, "state", err.Error()))
 	case err != nil:

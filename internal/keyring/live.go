@@ -270,6 +270,14 @@ func Rewrap(ctx context.Context, s *store.Store, keeper *seal.Keeper, row store.
 	}
 }
 
+// Rewrap is the function of that name, with the ring's own store and KEKs.
+func (r *Ring) Rewrap(ctx context.Context, row store.Audit) (count int, _ error) {
+	if r.source == nil {
+		return 0, errors.New("nothing of a fixed ring is sealed")
+	}
+	return Rewrap(ctx, r.source.store, r.source.keeper, row)
+}
+
 // rewrapOnce goes through what is there when it begins.
 func rewrapOnce(ctx context.Context, s *store.Store, keeper *seal.Keeper, row store.Audit) (int, error) {
 	count := 0

@@ -28,7 +28,7 @@ type BlastRadius struct {
 }
 
 // BlastRadius reads every session of the access key, of which there may be millions: it is for an operator, not for a
-// request. A zero since is ever. A key that is not in the database, such as one of a configuration, may have sessions all the same.
+// request. A zero since is ever. A key of a fixed set, which is not in the database, may have sessions all the same.
 func (s *Store) BlastRadius(ctx context.Context, clientID string, env selo.Environment, since, now time.Time) (*BlastRadius, error) {
 	const sessions = `WITH mine AS (
 		SELECT s.id, s.ended_at, s.subject, s.opened_at, s.token_expires_at, count(*) AS tokens,

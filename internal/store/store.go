@@ -66,8 +66,8 @@ type Session struct {
 // Audit is one row of the trail: who did what to which session, and how it ended.
 type Audit struct {
 	At         time.Time
-	Act        string // open, supersede, respond, expire, read, webhook, credential, key, pepper, restore
-	Outcome    string // minting, opened, repeated, refused, evidence, contradicts, added, revoked, rewrapped, leaked, restored, or the state that the session or access key came to
+	Act        string // open, supersede, respond, expire, read, webhook, credential, key, pepper, restore, admin
+	Outcome    string // minting, opened, repeated, refused, evidence, contradicts, added, revoked, rewrapped, leaked, restored, listed, explained, fingerprinted, counted, or the state that the session or access key came to
 	Reasons    []selo.Reason
 	SessionID  string
 	CallerKind string
