@@ -39,6 +39,7 @@ var layers = []layer{
 	{"internal/keyring", []string{"internal/seal", "internal/store"}},
 	{"internal/seal", nil},
 	{"internal/store", nil},
+	{"internal/finding", nil},
 	{"internal/sandbox", nil},
 	{".", nil},
 	{"internal/transcript", nil}, // imports nothing of ours, so that every test may use it; nothing else may
