@@ -174,7 +174,7 @@
 //	curl -s http://127.0.0.1:8403/idp/token -d '{"user":"ana"}'
 //	{"access_token":"eyJhbGciOiJFUzI1NiIs…","token_type":"Bearer","expires_in":900}
 //
-// "mfa": true signs in with a second factor, "audience" for another app. With a LookupSecret it also plays the
+// "mfa": true signs in with a second factor, "audience" for another app, "age": "1h" an hour ago. With a LookupSecret it also plays the
 // customer's backend, which Selo asks for a CPF at /backend/cpf.
 //
 // # The signer

@@ -59,6 +59,7 @@ func DemoUsers() map[string]User {
 	return map[string]User{
 		"ana":   {CPF: mustCPF("529.982.247-25")},
 		"bruno": {CPF: mustCPF("111.444.777-35")},
+		"carla": {CPF: mustCPF("390.533.447-05")},
 		"davi":  {CPF: mustCPF("123.456.789-09"), OnlyBackend: true},
 		"eva":   {}, // who is just signing up
 	}
@@ -85,7 +86,8 @@ func mustCPF(s string) selo.CPF {
 //	GET  /healthz
 //
 // A sign-in with "mfa": true is one with a second factor, which its token says (acr, amr). "audience" asks for a
-// token for another app.
+// token for another app, and "age": "1h" for one
+// made so long ago, which is no longer good.
 //
 // The key is made at the start and never leaves the process: a restart makes every token of before
 // invalid. The claims are iss, aud, azp, sub, iat, exp, jti, auth_time, acr, amr and cpf (11 digits). It logs nothing.
@@ -192,8 +194,9 @@ func (p *IdentityProvider) token(w http.ResponseWriter, r *http.Request) (any, *
 		User     string `json:"user"`
 		MFA      bool   `json:"mfa"`
 		Audience string `json:"audience"`
+		Age      string `json:"age"`
 	}
-	if no := readBody(w, r, &login, `{"user": "<name>", "mfa": false, "audience": "<app>"}, the last two optional,`); no != nil {
+	if no := readBody(w, r, &login, `{"user": "<name>", "mfa": false, "audience": "<app>", "age": "<duration>"}, all but the first optional,`); no != nil {
 		return nil, no
 	}
 	audience := cmp.Or(login.Audience, p.audiences[0])
@@ -204,7 +207,11 @@ func (p *IdentityProvider) token(w http.ResponseWriter, r *http.Request) (any, *
 	if !ok {
 		return nil, &refusal{http.StatusNotFound, codeUserUnknown, "this identity provider knows no user of that name"}
 	}
-	now := p.now()
+	age, err := time.ParseDuration(cmp.Or(login.Age, "0s"))
+	if err != nil || age < 0 || age > 24*time.Hour {
+		return nil, invalid("age must be a duration such as 1h, of a day at most")
+	}
+	now := p.now().Add(-age)
 	claims := accessClaims{
 		Issuer: p.issuer, Audience: audience, Subject: login.User,
 		IssuedAt: now.Unix(), Expires: now.Add(accessTokenLifetime).Unix(), ID: newUUID(),

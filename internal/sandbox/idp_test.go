@@ -168,6 +168,27 @@ func TestIdentityProviderOnRequest(t *testing.T) {
 	wantRefusal(t, signed(lookupSecret, `{"app":"bank","issuer":"https://other.invalid","subject":"davi"}`, at), 400, "request_invalid", "")
 }
 
+// TestAccessTokenOfLongAgo shows that age gives a token that is over.
+func TestAccessTokenOfLongAgo(t *testing.T) {
+	w := post(t, newIdentityProvider(t), "/idp/token", `{"user":"ana","age":"1h"}`)
+	var answer struct {
+		Token string `json:"access_token"`
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil {
+		t.Fatal(err)
+	}
+	var claims struct {
+		IssuedAt int64 `json:"iat"`
+		Expires  int64 `json:"exp"`
+	}
+	if err := json.Unmarshal(b64(t, strings.Split(answer.Token, ".")[1]), &claims); err != nil {
+		t.Fatal(err)
+	}
+	if claims.IssuedAt != at.Unix()-3600 || claims.Expires != at.Unix()-2700 {
+		t.Errorf("iat %d and exp %d of an hour before %d", claims.IssuedAt, claims.Expires, at.Unix())
+	}
+}
+
 func TestIdentityProviderRefusals(t *testing.T) {
 	p := newIdentityProvider(t)
 	for _, tt := range []struct {
@@ -175,12 +196,14 @@ func TestIdentityProviderRefusals(t *testing.T) {
 		status     int
 		code       string
 	}{
-		{"unknown", `{"user":"carla"}`, 404, "user_unknown"},
+		{"unknown", `{"user":"stranger"}`, 404, "user_unknown"},
 		{"another case", `{"user":"Ana"}`, 404, "user_unknown"},
 		{"no user", `{}`, 404, "user_unknown"},
 		{"null", `null`, 404, "user_unknown"},
 		{"no body", ``, 400, "request_invalid"},
 		{"password", `{"user":"ana","password":"x"}`, 400, "request_invalid"},
+		{"age to come", `{"user":"ana","age":"-1h"}`, 400, "request_invalid"},
+		{"age that is none", `{"user":"ana","age":"old"}`, 400, "request_invalid"},
 		{"twice", `{"user":"bruno","user":"ana"}`, 400, "request_invalid"},
 		{"too long", `{"user":"` + strings.Repeat("a", 8<<10) + `"}`, 413, "too_large"},
 	} {
