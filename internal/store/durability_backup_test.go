@@ -23,6 +23,7 @@ func TestKilledBackupAndRestore(t *testing.T) {
 	t.Parallel()
 	dir := fastDir(t)
 	source := filepath.Join(dir, "source.db")
+	placeNew(t, source)
 	s, closeSource := reopen(t, source)
 	s.registerPeppers()
 	restorable(s)
@@ -190,6 +191,7 @@ func TestFailingBackupAndRestore(t *testing.T) {
 func TestBackupDiskFull(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
+	placeNew(t, path)
 	s, closeStore := reopen(t, path)
 	s.registerPeppers()
 	restorable(s)

@@ -89,8 +89,12 @@ func TestSQLiteVersion(t *testing.T) {
 func TestFileModes(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
-	s := tested{t, openSQLite(t, path)}
-	s.registerPeppers()
+	store, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close() }()
+	tested{t, store}.registerPeppers()
 	for _, name := range []string{path, path + "-wal", path + "-shm"} {
 		info, err := os.Stat(name)
 		if err != nil {
@@ -166,6 +170,7 @@ func TestReadOnly(t *testing.T) {
 func TestFileSystemFull(t *testing.T) {
 	t.Parallel()
 	path := newPath(t)
+	placeNew(t, path)
 	s, closeStore := reopen(t, path)
 	s.registerPeppers()
 	closeStore()

@@ -54,6 +54,7 @@ func TestPaths(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
+		recordFiles(t, name)
 		if info, err := os.Stat(name); err != nil || info.Size() == 0 {
 			t.Errorf("%q: the file itself: %v", name, err)
 		}

@@ -143,6 +143,9 @@ func TestKilledAtAnyTime(t *testing.T) {
 	grantedTo := map[string]string{} // id to session, as promised
 	for round := range rounds {
 		path := filepath.Join(dir, fmt.Sprint(round/5, ".db")) // larger ones are slow to check
+		if round%5 == 0 {
+			placeNew(t, path)
+		}
 		s, closeStore := reopen(t, path)
 		s.registerPeppers()
 		closeStore()

@@ -2,7 +2,9 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -86,8 +88,42 @@ var pages = struct {
 	seen map[[32]byte]bool
 }{seen: make(map[[32]byte]bool)}
 
+// migrated is a database as Open makes it. Making it takes longer than most tests.
+var migrated = sync.OnceValues(func() (file []byte, err error) {
+	dir, err := os.MkdirTemp("", "selo-store-test-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	path := filepath.Join(dir, "selo.db")
+	s, err := Open(context.Background(), path)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
+// placeNew puts a new database at path. Tests that are about how one comes to be have Open make it.
+func placeNew(t testing.TB, path string) {
+	t.Helper()
+	file, err := migrated()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// openSQLite opens the database at path, or a new one.
 func openSQLite(t testing.TB, path string) *Store {
 	t.Helper()
+	if _, err := os.Lstat(path); os.IsNotExist(err) {
+		placeNew(t, path)
+	}
 	s, err := Open(t.Context(), path)
 	if transcript.Error(err) != nil {
 		t.Fatal(err)

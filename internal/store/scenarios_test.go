@@ -174,6 +174,7 @@ func (sc scenario) prepare(t testing.TB) prepared {
 	t.Helper()
 	p := prepared{scenario: sc}
 	path := filepath.Join(fastDir(t), "prepared.db")
+	placeNew(t, path)
 	s, err := Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
