@@ -13,15 +13,14 @@ import (
 type TextOptions struct {
 	Color   bool // with ANSI's eight colours
 	Width   int  // of the terminal in columns; 0 is 100, and less than 40 is 40
-	Verbose bool // rules that pass too, all evidence in full, reasons and snippets
+	Verbose bool // rules that pass too, evidence, reasons and snippets
 }
 
 // What the text form tells of a rule when it is not verbose, and of one piece of evidence when it is.
 const (
-	textFindings     = 5
-	textLines        = 12
-	textLinesVerbose = 200
-	maxText          = 64 << 10
+	textFindings = 5
+	textLines    = 200
+	maxText      = 64 << 10
 )
 
 // A style is the parameter of ANSI's SGR.
@@ -249,11 +248,11 @@ func (t *text) entry(e entry, column int) {
 			mark = span{f.Outcome.style(), f.Outcome.mark() + " "}
 		}
 		t.prose(indent, mark, tint, or(f.Message, f.Outcome.word()), 0)
-		if f.Place != "" {
+		if f.Place != "" && t.Verbose {
 			t.prose(indent+width(mark.text), span{dim, "at "}, dim, f.Place, 2)
 		}
-		for i, x := range f.Evidence {
-			if t.Verbose || wrong && !bad && i == 0 {
+		for _, x := range f.Evidence {
+			if t.Verbose {
 				t.exchange(indent+2, x)
 			}
 		}
@@ -294,7 +293,7 @@ func (t *text) block(indent int, mark string, s style, all string) {
 	for l := range strings.SplitSeq(all, "\n") {
 		room := t.Width - indent - width(mark)
 		head, rest := split(l, room)
-		for t.Verbose && rest != "" && len(lines) < textLinesVerbose {
+		for rest != "" && len(lines) < textLines {
 			lines = append(lines, head)
 			head, rest = split(rest, room)
 		}
@@ -303,14 +302,10 @@ func (t *text) block(indent int, mark string, s style, all string) {
 		}
 		lines = append(lines, head)
 	}
-	most := textLines
-	if t.Verbose {
-		most = textLinesVerbose
-	}
 	more := 0
-	if len(lines) > most {
-		more = len(lines) - most + 1
-		lines = lines[:most-1]
+	if len(lines) > textLines {
+		more = len(lines) - textLines + 1
+		lines = lines[:textLines-1]
 	}
 	for _, l := range lines {
 		if l == "" {
