@@ -34,6 +34,9 @@ const (
 	demoPolicy   = "demo-policy"
 	demoWebhook  = "sandbox"
 
+	demoSessions  = 1000 // of one user in a minute: a demo is there to be played with
+	demoCheckRate = 200
+
 	// Names, not addresses: they are in the database and must outlive the ports.
 	demoIssuer        = "https://sign-in.demo.invalid"
 	demoReceiptIssuer = "https://selo.demo.invalid"
@@ -107,11 +110,14 @@ func (cmd *demoCommand) Run(ctx context.Context, std streams) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := demoCheck(dir, urls, keys); err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
 	lookup, err := readSecretFile(cfg.path(lookupSecretFile))
 	if err != nil {
 		return err
 	}
-	signIn, err := sandbox.NewIdentityProvider(sandbox.IdentityProviderConfig{Issuer: demoIssuer, Audience: demoAudience, Others: []string{demoNewApp},
+	signIn, err := sandbox.NewIdentityProvider(sandbox.IdentityProviderConfig{Issuer: demoIssuer, Audience: demoAudience, Others: []string{demoNewApp, demoOtherApp},
 		Users: sandbox.DemoUsers(), LookupSecret: lookup})
 	if err != nil {
 		return err
@@ -299,7 +305,7 @@ func newDemoConfig(dir string) (*Config, error) {
 		ReceiptKeyFile: "receipt-key.pem",
 		KEK:            &KEKConfig{File: "kek"},
 		Limits: &LimitsConfig{
-			Subject: []string{"10000/1h"}, // a demo is there to be played with
+			Subject: []string{fmt.Sprintf("%d/1m", demoSessions)},
 			CPF:     []string{"20000/1h"}, Service: []string{"50000/1h"},
 			Daily: make(map[string]int),
 		},

@@ -22,6 +22,7 @@ func printGuide(out io.Writer, urls demoURLs, dir string, kept bool) error {
 		"NewServiceKey": filepath.Join(dir, newServiceKeyFile),
 		"OperatorKey":   filepath.Join(dir, operatorKeyFile),
 		"Config":        filepath.Join(dir, demoConfigFile),
+		"Check":         filepath.Join(dir, demoCheckFile),
 		"Metrics":       urls.Metrics,
 		"Policy":        demoPolicy,
 		"Dir":           dir, "Kept": kept,

@@ -1,6 +1,7 @@
 // Command selo is the server side of mobile identity verification: the API (serve), a pretend provider to
 // build against (sandbox), both of them with everything around them on one machine (demo), the two
-// acts on files (mint, verify), and what any token is in plain words (explain). For operators: access keys (key), who may
+// acts on files (mint, verify), what any token is in plain words (explain), and whether any integration keeps the promises of
+// the checklist (check). For operators: access keys (key), who may
 // ask (service, operator, policy), whether all is well (doctor), and the database (backup, restore).
 package main
 
@@ -30,6 +31,7 @@ type commands struct {
 	Doctor   doctorCommand   `cmd:"" help:"Look at configuration, keys, store, files and clock, and say what to mend."`
 	Backup   backupCommand   `cmd:"" help:"Copy the database while the server runs."`
 	Restore  restoreCommand  `cmd:"" help:"Make the database out of a backup."`
+	Check    checkCommand    `cmd:"" help:"Prove any integration against the checklist, from outside."`
 	Sandbox  sandboxCommand  `cmd:"" help:"Run the pretend provider: it plays the SDK and signs responses."`
 	Verify   verifyCommand   `cmd:"" help:"Decide signed responses from the command line or standard input."`
 	Mint     mintCommand     `cmd:"" help:"Print a mobile token."`
@@ -112,11 +114,14 @@ func run(ctx context.Context, args []string, std streams) int {
 			}
 		}()
 	}
+	var status exitStatus
 	switch err := command.Run(); {
 	case err == nil:
 		return exitOK
 	case errors.Is(err, errNotGranted), errors.Is(err, errRules), errors.Is(err, errUnwell):
 		return exitFailed
+	case errors.As(err, &status):
+		return int(status)
 	case errors.As(err, new(usageError)):
 		fmt.Fprintln(std.err, "selo:", err)
 		return exitUsage
@@ -138,7 +143,7 @@ func onlyHelp(args []string) bool {
 	case 1:
 		return command.MatchString(before[0])
 	case 2: // the commands that have commands
-		return slices.Contains([]string{"key", "service", "operator", "policy"}, before[0]) && command.MatchString(before[1])
+		return slices.Contains([]string{"key", "service", "operator", "policy", "check"}, before[0]) && command.MatchString(before[1])
 	}
 	return false
 }

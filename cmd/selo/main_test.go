@@ -51,7 +51,7 @@ func TestScripts(t *testing.T) {
 		}
 		for i, a := range args {
 			// Paths are relative to the script's folder, not to the test's.
-			if i > 0 && slices.Contains([]string{"--config", "--secret-file", "--dir", "backup", "restore", "import"}, args[i-1]) {
+			if i > 0 && slices.Contains([]string{"--config", "--secret-file", "--dir", "backup", "restore", "import", "init", "--output", "--baseline"}, args[i-1]) {
 				args[i] = ts.MkAbs(a)
 			}
 		}

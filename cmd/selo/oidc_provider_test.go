@@ -2,26 +2,17 @@ package main
 
 import (
 	"bufio"
-	"bytes"
-	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
-	"errors"
-	"fmt"
 	"html"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -31,10 +22,8 @@ import (
 )
 
 const (
-	oidcFolder   = "testdata/oidc-provider"
-	oidcLifetime = 2 * time.Minute  // of a provider, whatever happens
-	oidcTimeout  = 20 * time.Second // of one request
-	npmTimeout   = 5 * time.Minute
+	oidcFolder  = "testdata/oidc-provider"
+	oidcTimeout = 20 * time.Second // of one request
 
 	oidcClient   = "bank-mobile"
 	oidcRedirect = "com.bank.app:/cb"
@@ -55,56 +44,8 @@ type oidcProvider struct {
 
 func startOIDCProvider(t *testing.T) *oidcProvider {
 	t.Helper()
-	modules, err := oidcModules()
-	switch {
-	case err != nil && os.Getenv("CI")+os.Getenv("SELO_CI") != "":
-		t.Fatal(err)
-	case err != nil:
-		t.Skipf("%v\nThis test needs Node.js 20 or later, npm (Debian 13: apt-get install nodejs npm) and once the network.", err)
-	}
-	// The modules are beside the program, where Node.js looks for them, but not in the repository.
-	dir := t.TempDir()
-	program, err := os.ReadFile(filepath.Join(oidcFolder, "server.mjs"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(
-		os.WriteFile(filepath.Join(dir, "server.mjs"), program, 0o600),
-		os.Symlink(modules, filepath.Join(dir, "node_modules")),
-	); err != nil {
-		t.Fatal(err)
-	}
-
 	p := &oidcProvider{secret: transcript.Secret(randomHex(32))}
-	// Not with the context of the test, which ends before its cleanups do.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), oidcLifetime)
-	cmd := exec.CommandContext(ctx, "node", "server.mjs")
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "SELO_CLIENT_SECRET="+p.secret)
-	var complaints bytes.Buffer
-	cmd.Stderr = &complaints
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = in.Close() // ends it, as the end of this process does, whatever its cause
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("the provider: %v", err)
-		}
-		cancel()
-		if t.Failed() {
-			t.Logf("the provider says:\n%s", &complaints)
-		}
-	})
-	p.in, p.out = in, bufio.NewReader(out)
+	p.in, p.out = startNode(t, oidcFolder, "server.mjs", "SELO_CLIENT_SECRET="+p.secret)
 	issuer := p.line(t)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: oidcTimeout}
 	body := fetch(t, client, http.MethodGet, issuer+"/.well-known/openid-configuration", nil)
@@ -259,62 +200,3 @@ func headerOf(t *testing.T, token string) (header map[string]any) {
 	}
 	return header
 }
-
-// oidcModules returns the folder of the provider's modules, at exactly the versions and hashes of its
-// package-lock.json. They are installed once for this user; several processes may do it at the same time.
-var oidcModules = sync.OnceValues(func() (string, error) {
-	version, err := exec.Command("node", "-p", "process.versions.node").Output()
-	if err != nil {
-		return "", fmt.Errorf("running node: %w", err)
-	}
-	major, _, _ := strings.Cut(string(version), ".")
-	if n, err := strconv.Atoi(major); err != nil || n < 20 {
-		return "", fmt.Errorf("node is version %s, want 20 or later", bytes.TrimSpace(version))
-	}
-
-	lists := map[string][]byte{"package.json": nil, "package-lock.json": nil}
-	for name := range lists {
-		if lists[name], err = os.ReadFile(filepath.Join(oidcFolder, name)); err != nil {
-			return "", err
-		}
-	}
-	sum := sha256.Sum256(append(lists["package-lock.json"], lists["package.json"]...))
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("looking for a place for the provider: %w", err)
-	}
-	dir := filepath.Join(cache, "selo-oidc-provider-"+hex.EncodeToString(sum[:8]))
-	modules := filepath.Join(dir, "node_modules")
-	if _, err := os.Stat(modules); err == nil {
-		return modules, nil // whole, since it came by renaming
-	}
-
-	if err := os.MkdirAll(cache, 0o700); err != nil {
-		return "", err
-	}
-	temp, err := os.MkdirTemp(cache, "selo-oidc-provider-new-")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = os.RemoveAll(temp) }()
-	for name, content := range lists {
-		if err := os.WriteFile(filepath.Join(temp, name), content, 0o600); err != nil {
-			return "", err
-		}
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), npmTimeout)
-	defer cancel()
-	npm := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund",
-		"--fetch-retries=1", "--fetch-retry-mintimeout=2000") // so that who is offline does not wait for long
-	npm.Dir = temp
-	npm.WaitDelay = time.Second // what it started may hold its output open
-	if said, err := npm.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("npm ci: %w\n%s", err, said)
-	}
-	if err := os.Rename(temp, dir); err != nil {
-		if _, there := os.Stat(modules); there != nil { // else another process was faster
-			return "", err
-		}
-	}
-	return modules, nil
-})

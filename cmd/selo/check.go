@@ -1,0 +1,251 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"text/tabwriter"
+
+	"golang.org/x/term"
+
+	"github.com/selo-id/selo/internal/checklist"
+	"github.com/selo-id/selo/internal/finding"
+)
+
+type checkCommand struct {
+	Run  checkRunCommand  `cmd:"" default:"withargs" help:"Check the server that check.yaml describes."`
+	Init checkInitCommand `cmd:"" help:"Write a commented check.yaml to begin with."`
+	List checkListCommand `cmd:"" help:"List every probe."`
+}
+
+type checkRunCommand struct {
+	Config string   `default:"check.yaml" placeholder:"FILE" type:"path" help:"How to get a token and hand a response in; default ${default}. selo check init writes one."`
+	Plan   bool     `help:"Print every request that would be sent and the limits it needs, and send nothing."`
+	Own    []string `name:"i-own-this-target" placeholder:"HOST" sep:"none" help:"The target, where it is not this machine, is yours to attack. Once for each host."`
+
+	Only []string `placeholder:"ID" help:"Only these probes."`
+	Skip []string `placeholder:"ID=REASON" sep:"none" help:"Not this probe; the reason is in the report."`
+
+	Format   string `enum:"text,json,sarif,junit,html" default:"text" placeholder:"FORM" help:"text (default), json, sarif, junit or html."`
+	Output   string `placeholder:"FILE" type:"path" help:"Write the report there; standard output gets the text."`
+	Baseline string `placeholder:"FILE" type:"path" help:"Say what changed since this report (JSON)."`
+	Verbose  bool   `short:"v" help:"Passed probes too, with evidence, in the text."`
+}
+
+// exitStatus ends a command that has printed all there is to say.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// Run checks and reports. It ends with 0 when nothing is broken, 1 when a promise is, 2 when there is no report and 3 when
+// something could not be found out.
+func (cmd *checkRunCommand) Run(ctx context.Context, std streams) error {
+	check, err := cmd.read(ctx)
+	if err != nil {
+		return usageError{err}
+	}
+	options := checklist.Options{Version: version(), Only: cmd.Only, Own: cmd.Own}
+	if options.Skip, err = skips(cmd.Skip); err != nil {
+		return usageError{err}
+	}
+	if cmd.Plan {
+		plan, err := check.Plan(ctx, options)
+		if err != nil {
+			return usageError{err}
+		}
+		return plan.Write(std.out)
+	}
+	var before *finding.Report
+	if cmd.Baseline != "" {
+		if before, err = readReport(cmd.Baseline); err != nil {
+			return usagef("--baseline: %w", err)
+		}
+	}
+	done := func() {}
+	if terminal(std.err) {
+		options.Progress, done = progress(std.err)
+	}
+	report, err := check.Run(ctx, options)
+	done()
+	if ctx.Err() != nil {
+		return usagef("interrupted: there is no report")
+	}
+	if err != nil {
+		return usageError{err}
+	}
+	if before != nil {
+		report.Changes = finding.Compare(before, report)
+	}
+	if err := cmd.write(std.out, report); err != nil {
+		return usageError{err}
+	}
+	if code := report.ExitCode(); code != 0 {
+		return exitStatus(code)
+	}
+	return nil
+}
+
+func (cmd *checkRunCommand) read(ctx context.Context) (*checklist.Check, error) {
+	target := new(checklist.Target)
+	unknown, err := readYAML(cmd.Config, target)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no %s: selo check init writes one to begin with", filepath.Base(cmd.Config))
+	}
+	if err != nil {
+		return nil, err
+	}
+	check, err := checklist.New(ctx, target, filepath.Dir(cmd.Config))
+	if len(unknown) > 0 || err != nil {
+		return nil, fmt.Errorf("%s:\n%w", cmd.Config, errors.Join(append(unknown, err)...))
+	}
+	return check, nil
+}
+
+// skips reads ID=REASON.
+func skips(all []string) (map[string]string, error) {
+	m := make(map[string]string)
+	for _, s := range all {
+		id, reason, ok := strings.Cut(s, "=")
+		if !ok || strings.TrimSpace(reason) == "" {
+			return nil, errors.New("--skip: say why, as in --skip burst='the gateway limits it'")
+		}
+		m[id] = reason
+	}
+	return m, nil
+}
+
+func readReport(path string) (*finding.Report, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	return finding.ReadJSON(f)
+}
+
+// write tells the report in its form, and with an output also as text.
+func (cmd *checkRunCommand) write(out io.Writer, r *finding.Report) error {
+	text := func(w io.Writer) error {
+		err := finding.WriteText(w, r, finding.TextOptions{Color: terminal(w) && os.Getenv("NO_COLOR") == "", Width: columns(w), Verbose: cmd.Verbose})
+		if err == nil && !cmd.Verbose && r.ExitCode() != 0 {
+			_, err = fmt.Fprintln(w, "  With -v: what was sent, what came back, and code that does it right. --format html --output FILE: the same, to attach to a ticket.")
+		}
+		return err
+	}
+	form := map[string]func(io.Writer) error{
+		"text":  text,
+		"json":  func(w io.Writer) error { return finding.WriteJSON(w, r) },
+		"sarif": func(w io.Writer) error { return finding.WriteSARIF(w, r) },
+		"junit": func(w io.Writer) error { return finding.WriteJUnit(w, r) },
+		"html":  func(w io.Writer) error { return finding.WriteHTML(w, r) },
+	}[cmd.Format]
+	if cmd.Output == "" {
+		return form(out)
+	}
+	// In one step, so that a pipeline finds the whole report or the one of before.
+	f, err := os.CreateTemp(filepath.Dir(cmd.Output), filepath.Base(cmd.Output)+"-*")
+	if err != nil {
+		return fmt.Errorf("--output: %w", withoutPath(err))
+	}
+	err = errors.Join(form(f), f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), cmd.Output)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("--output: %w", withoutPath(err)), os.Remove(f.Name()))
+	}
+	return text(out)
+}
+
+// progress shows on one line of a terminal which probe is running, and takes the line away when it is done.
+func progress(w io.Writer) (tell func(done, all int, p checklist.Probe, came *finding.Finding), clear func()) {
+	const width = 24
+	failed := 0
+	tell = func(done, all int, p checklist.Probe, came *finding.Finding) {
+		if came != nil {
+			if came.Outcome == finding.Fail {
+				failed++
+			}
+			return
+		}
+		full := done * width / all
+		fmt.Fprintf(w, "\r\x1b[K[%s%s] %d/%d  %d failed  %s", strings.Repeat("█", full), strings.Repeat("░", width-full), done, all, failed, p.ID)
+	}
+	return tell, func() { fmt.Fprint(w, "\r\x1b[K") }
+}
+
+func terminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// columns is the width of a terminal, 0 of anything else.
+func columns(w any) int {
+	if f, ok := w.(*os.File); ok {
+		if n, _, err := term.GetSize(int(f.Fd())); err == nil {
+			return n
+		}
+	}
+	return 0
+}
+
+// version is that of the module, as the go command stamped it.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return cmp.Or(info.Main.Version, "(devel)")
+	}
+	return "(devel)"
+}
+
+type checkInitCommand struct {
+	File   string `arg:"" optional:"" default:"check.yaml" type:"path" help:"File to write; default ${default}."`
+	Preset string `enum:"example,selo" default:"example" placeholder:"NAME" help:"example (default): any server. selo: Selo's own API."`
+}
+
+// Run writes a file that is not there yet.
+func (cmd *checkInitCommand) Run(std streams) error {
+	f, err := os.OpenFile(cmd.File, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return usagef("%s is there already, and is not written over", cmd.File)
+	}
+	if err != nil {
+		return usageError{err}
+	}
+	_, err = io.WriteString(f, checklist.Preset(cmd.Preset))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return usageError{err}
+	}
+	_, err = fmt.Fprintf(std.out, "Wrote %s. Make it yours, then: selo check --config %s --plan\n", cmd.File, cmd.File)
+	return err
+}
+
+type checkListCommand struct{}
+
+// Run prints a line for each probe.
+func (cmd *checkListCommand) Run(std streams) error {
+	table := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "TOPIC\tID\tSEVERITY\tPRODUCTION\tPROMISE")
+	probes := checklist.Probes()
+	for _, topic := range checklist.Topics() {
+		for _, p := range probes {
+			if p.Topic != topic.Number {
+				continue
+			}
+			chapter, production := fmt.Sprint(p.Topic), ""
+			if p.Topic == 0 {
+				chapter = "extra"
+			}
+			if p.Production {
+				production = "yes"
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", chapter, p.ID, p.Severity, production, p.Title)
+		}
+	}
+	return table.Flush()
+}
