@@ -193,8 +193,8 @@ func TestVerdict(t *testing.T) {
 		{tally{Inconclusive: 1, Warn: 1}, Inconclusive, "Nothing fails, but 1 rule could not be judged", "look again."},
 		{tally{Warn: 2, Pass: 1}, Warn, "Nothing fails, with 2 warnings", "mended."},
 		{tally{Pass: 1, Skipped: 2}, Pass, "Every rule that was looked at and applies holds", "the rules that were skipped."},
-		{tally{NotApplicable: 3}, Skipped, "Nothing was proven", "target."},
-		{tally{}, Skipped, "Nothing was proven", "target."},
+		{tally{NotApplicable: 3}, Inconclusive, "Nothing was proven", "target."},
+		{tally{}, Inconclusive, "Nothing was proven", "target."},
 	} {
 		got := tc.of.verdict()
 		if got.Outcome != tc.want || got.Headline != tc.head || !strings.HasSuffix(got.Meaning, tc.tail) {

@@ -11,7 +11,8 @@ func TestExitCode(t *testing.T) {
 		want     int
 	}{
 		{"all pass", of(Pass, Pass), 0},
-		{"warned, left out, not applicable", of(Warn, Skipped), 0},
+		{"warned, left out", of(Warn, Skipped), 0},
+		{"nothing but what does not apply", of(NotApplicable, Skipped), 3},
 		{"broken", of(Fail, Pass), 1},
 		{"broken, and unknown", of(Fail, Inconclusive), 1},
 		{"unknown", of(Pass, Inconclusive), 3},

@@ -139,12 +139,12 @@ func (r *Report) Count(o Outcome) int {
 	return n
 }
 
-// ExitCode is 1 when a promise is broken, else 3 when something could not be found out, else 0.
+// ExitCode is 1 when a promise is broken, else 3 when something could not be found out, or nothing was looked at, else 0.
 func (r *Report) ExitCode() int {
 	switch {
 	case r.Count(Fail) > 0:
 		return 1
-	case r.Count(Inconclusive) > 0:
+	case r.Count(Inconclusive) > 0, r.Count(Pass)+r.Count(Warn) == 0:
 		return 3
 	}
 	return 0

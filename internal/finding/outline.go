@@ -195,14 +195,14 @@ func (t tally) verdict() verdict {
 		v = verdict{Inconclusive, "Nothing fails, but " + count(t[Inconclusive], "rule", "rules") + " could not be judged",
 			"What could not be found out is no pass: remove what was in the way, and look again."}
 	case t[Pass]+t[Warn] == 0:
-		v = verdict{Skipped, "Nothing was proven", "Not one rule was looked at that applies: this says nothing about the target."}
+		v = verdict{Inconclusive, "Nothing was proven", "Not one rule was looked at that applies: this says nothing about the target."}
 	case t[Warn] > 0:
 		v = verdict{Warn, "Nothing fails, with " + count(t[Warn], "warning", "warnings"),
 			"No promise was seen broken. What is warned of is better mended."}
 	default:
 		v = verdict{Pass, "Every rule that was looked at and applies holds", "No promise was seen broken."}
 	}
-	if t[Skipped] > 0 && v.Outcome != Skipped {
+	if t[Skipped] > 0 && t[Pass]+t[Warn] > 0 {
 		v.Meaning += fmt.Sprintf(" Nothing is known of the %s skipped.", plural(t[Skipped], "rule that was", "rules that were"))
 	}
 	return v

@@ -20,6 +20,7 @@ type TextOptions struct {
 const (
 	textFindings = 5
 	textLines    = 200
+	maxCodeLine  = 200
 	maxText      = 64 << 10
 )
 
@@ -63,11 +64,12 @@ type span struct {
 type text struct {
 	bytes.Buffer
 	TextOptions
+	said map[string]bool // reasons and code that are there already
 }
 
 // WriteText takes a report and writes it for a person at a terminal: a checklist by topic with what is wrong, why it
-// is thought so and how to mend it; what changed; what was skipped; and one line that sums it up. No line is wider than
-// opts.Width.
+// is thought so and how to mend it; what changed; what was skipped; and one line that sums it up. No line but of
+// code, which is there to be copied, is wider than opts.Width.
 func WriteText(w io.Writer, r *Report, opts TextOptions) error {
 	if opts.Width == 0 {
 		opts.Width = 100
@@ -75,7 +77,7 @@ func WriteText(w io.Writer, r *Report, opts TextOptions) error {
 	opts.Width = max(opts.Width, 40)
 	return write(w, "text", func(b *bytes.Buffer) error {
 		r := shown(r, maxText)
-		t := &text{TextOptions: opts}
+		t := &text{TextOptions: opts, said: make(map[string]bool)}
 		chapters := r.chapters()
 		t.head(r)
 		for i := range chapters {
@@ -227,6 +229,12 @@ func (t *text) entry(e entry, column int) {
 	t.sides(4, right, span{e.Outcome.style(), e.Outcome.mark() + " "},
 		span{id, fill(oneLine(e.Rule.ID), column)}, span{plain, "  " + oneLine(e.Rule.Title)})
 	const indent = 6
+	if !t.Verbose && e.Outcome == Inconclusive && len(e.Findings) == 1 {
+		if t.said[e.Findings[0].Message] { // one cause often keeps many rules from being judged
+			return
+		}
+		t.said[e.Findings[0].Message] = true
+	}
 	bad := false
 	said := 0
 	for _, f := range e.Findings {
@@ -252,7 +260,7 @@ func (t *text) entry(e entry, column int) {
 			t.prose(indent+width(mark.text), span{dim, "at "}, dim, f.Place, 2)
 		}
 		for _, x := range f.Evidence {
-			if t.Verbose {
+			if t.Verbose && wrong {
 				t.exchange(indent+2, x)
 			}
 		}
@@ -261,30 +269,54 @@ func (t *text) entry(e entry, column int) {
 	if !bad {
 		return
 	}
-	if t.Verbose {
+	switch {
+	case e.Outcome == Inconclusive: // nothing is known to be wrong
+	case !t.Verbose:
+		t.prose(indent, span{dim, "fix  "}, green, sentences(e.Rule.Fix, 2*(t.Width-indent-5)), 0)
+	default:
 		t.prose(indent, span{dim, "why  "}, plain, e.Rule.Why, 0)
 		t.prose(indent, span{dim, "fix  "}, plain, e.Rule.Fix, 0)
 		for _, s := range e.Rule.Snippets {
+			if t.said[s.Code] {
+				t.line(indent+5, span{dim, oneLine(s.Language) + ", as above"})
+				continue
+			}
+			t.said[s.Code] = true
 			t.line(indent+5, span{dim, oneLine(s.Language)})
-			t.block(indent+5, "| ", plain, s.Code)
+			t.block(indent+5, "| ", plain, s.Code, true)
 		}
 		for _, ref := range e.Rule.References {
 			t.prose(indent, span{dim, "see  "}, dim, ref.Catalogue+", "+ref.ID+" "+ref.URL, 0)
 		}
-	} else {
-		t.prose(indent, span{dim, "fix  "}, green, e.Rule.Fix, 2)
 	}
 	t.WriteByte('\n')
 }
 
+// sentences returns as many whole sentences as have room, and the first one in any case.
+func sentences(s string, room int) string {
+	end := 0
+	for i, r := range s {
+		if (r == '.' || r == '?') && (i+1 == len(s) || s[i+1] == ' ') {
+			if end > 0 && i+1 > room {
+				break
+			}
+			end = i + 1
+		}
+	}
+	if end == 0 {
+		return s
+	}
+	return s[:end]
+}
+
 func (t *text) exchange(indent int, x Exchange) {
-	t.block(indent, "> ", dim, x.Request)
-	t.block(indent, "< ", plain, x.Answer)
+	t.block(indent, "> ", dim, x.Request, false)
+	t.block(indent, "< ", plain, x.Answer, false)
 	t.prose(indent, span{dim, "expected  "}, cyan, x.Expected, 4)
 }
 
 // block writes text line by line after a mark, so that no line of it is taken for one of ours.
-func (t *text) block(indent int, mark string, s style, all string) {
+func (t *text) block(indent int, mark string, s style, all string, code bool) {
 	all = strings.ReplaceAll(strings.Trim(all, "\n"), "\t", "    ")
 	if strings.TrimSpace(all) == "" {
 		return
@@ -292,6 +324,9 @@ func (t *text) block(indent int, mark string, s style, all string) {
 	var lines []string
 	for l := range strings.SplitSeq(all, "\n") {
 		room := t.Width - indent - width(mark)
+		if code {
+			room = max(room, maxCodeLine)
+		}
 		head, rest := split(l, room)
 		for rest != "" && len(lines) < textLines {
 			lines = append(lines, head)
