@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"golang.org/x/term"
 
@@ -19,7 +22,7 @@ import (
 )
 
 type checkCommand struct {
-	Run  checkRunCommand  `cmd:"" default:"withargs" help:"Check the server that check.yaml describes."`
+	Run  checkRunCommand  `cmd:"" default:"withargs" help:"Check the server that check.yaml describes. Beside it: selo check init, selo check list."`
 	Init checkInitCommand `cmd:"" help:"Write a commented check.yaml to begin with."`
 	List checkListCommand `cmd:"" help:"List every probe."`
 }
@@ -32,11 +35,14 @@ type checkRunCommand struct {
 	Only []string `placeholder:"ID" help:"Only these probes."`
 	Skip []string `placeholder:"ID=REASON" sep:"none" help:"Not this probe; the reason is in the report."`
 
-	Format   string `enum:"text,json,sarif,junit,html" default:"text" placeholder:"FORM" help:"text (default), json, sarif, junit or html."`
-	Output   string `placeholder:"FILE" type:"path" help:"Write the report there; standard output gets the text."`
-	Baseline string `placeholder:"FILE" type:"path" help:"Say what changed since this report (JSON)."`
-	Verbose  bool   `short:"v" help:"Passed probes too, with evidence, in the text."`
+	Format   string        `enum:"text,json,sarif,junit,html," default:"" placeholder:"FORM" help:"text, json, sarif, junit or html. Default: text, or what the name of --output ends in (.json, .sarif, .xml, .html)."`
+	Output   string        `placeholder:"FILE" type:"path" help:"Write the report there; standard output gets the text."`
+	Timeout  time.Duration `default:"30m" help:"When to give up; default ${default}."`
+	Baseline string        `placeholder:"FILE" type:"path" help:"Say what changed since this report (JSON)."`
+	Verbose  bool          `short:"v" help:"In the text passed probes too, and of the others what was sent, what came back, why it matters and code that does it right."`
 }
+
+var errTooLong = errors.New("too long")
 
 // exitStatus ends a command that has printed all there is to say.
 type exitStatus int
@@ -67,19 +73,29 @@ func (cmd *checkRunCommand) Run(ctx context.Context, std streams) error {
 			return usagef("--baseline: %w", err)
 		}
 	}
+	log.SetOutput(io.Discard) // what net/http says of a strange answer quotes it
 	done := func() {}
 	if terminal(std.err) {
 		options.Progress, done = progress(std.err)
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, cmd.Timeout, errTooLong)
+	defer cancel()
 	report, err := check.Run(ctx, options)
 	done()
-	if ctx.Err() != nil {
+	switch {
+	case errors.Is(context.Cause(ctx), errTooLong):
+		return usagef("the check was not done within %v, and there is no report; --timeout gives it longer", cmd.Timeout)
+	case ctx.Err() != nil:
 		return usagef("interrupted: there is no report")
 	}
 	if err != nil {
 		return usageError{err}
 	}
 	if before != nil {
+		if len(cmd.Only) > 0 { // what was not asked for has not gone
+			before.Rules = slices.DeleteFunc(before.Rules, func(r finding.Rule) bool { return !slices.Contains(cmd.Only, r.ID) })
+			before.Findings = slices.DeleteFunc(before.Findings, func(f finding.Finding) bool { return !slices.Contains(cmd.Only, f.Rule) })
+		}
 		report.Changes = finding.Compare(before, report)
 	}
 	if err := cmd.write(std.out, report); err != nil {
@@ -100,7 +116,11 @@ func (cmd *checkRunCommand) read(ctx context.Context) (*checklist.Check, error) 
 	if err != nil {
 		return nil, err
 	}
-	check, err := checklist.New(ctx, target, filepath.Dir(cmd.Config))
+	load := checklist.New
+	if cmd.Plan {
+		load = checklist.NewPlan
+	}
+	check, err := load(ctx, target, filepath.Dir(cmd.Config))
 	if len(unknown) > 0 || err != nil {
 		return nil, fmt.Errorf("%s:\n%w", cmd.Config, errors.Join(append(unknown, err)...))
 	}
@@ -144,7 +164,7 @@ func (cmd *checkRunCommand) write(out io.Writer, r *finding.Report) error {
 		"sarif": func(w io.Writer) error { return finding.WriteSARIF(w, r) },
 		"junit": func(w io.Writer) error { return finding.WriteJUnit(w, r) },
 		"html":  func(w io.Writer) error { return finding.WriteHTML(w, r) },
-	}[cmd.Format]
+	}[cmp.Or(cmd.Format, map[string]string{".json": "json", ".sarif": "sarif", ".xml": "junit", ".html": "html"}[filepath.Ext(cmd.Output)], "text")]
 	if cmd.Output == "" {
 		return form(out)
 	}

@@ -90,6 +90,9 @@ func run(ctx context.Context, args []string, std streams) int {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
+	if args[0] == "check" && len(args) == 2 && onlyHelp(args) {
+		args = []string{"check", "run", args[1]} // whose flags are what check has
+	}
 	command, err := parser.Parse(args)
 	if exited >= 0 { // help was printed
 		if !onlyHelp(args) {
@@ -99,7 +102,11 @@ func run(ctx context.Context, args []string, std streams) int {
 	}
 	if err != nil {
 		fmt.Fprintln(std.err, "selo:", parseFault(err, args))
-		fmt.Fprintln(std.err, "See: selo --help")
+		help := "selo --help"
+		if len(args) > 1 && args[0] == "check" {
+			help = "selo check --help"
+		}
+		fmt.Fprintln(std.err, "See:", help)
 		return exitUsage
 	}
 	if command.Command() != "serve" {
@@ -150,8 +157,10 @@ func onlyHelp(args []string) bool {
 
 var (
 	flagFault = regexp.MustCompile(`^(?:missing flags: .*|--[a-z]{1,20} and --[a-z]{1,20} can't be used together|unknown flag --[a-z-]{1,20}|expected .*)`)
-	flagName  = regexp.MustCompile(`^--[a-z-]{1,20}`)
-	command   = regexp.MustCompile(`^[a-z-]{1,20}$`)
+	// What kong says of an enum, up to the value that was given.
+	flagChoice = regexp.MustCompile(`^(--[a-z-]{1,20}) must be one of ([a-z",]+) but got `)
+	flagName   = regexp.MustCompile(`^--[a-z-]{1,20}`)
+	command    = regexp.MustCompile(`^[a-z-]{1,20}$`)
 )
 
 // parseFault says what is wrong with a command line without repeating its values, which may be secrets,
@@ -159,6 +168,9 @@ var (
 func parseFault(err error, args []string) string {
 	text := err.Error()
 	switch {
+	case flagChoice.MatchString(text):
+		m := flagChoice.FindStringSubmatch(text)
+		return m[1] + ": must be one of " + strings.NewReplacer(`"`, "", ",", ", ").Replace(strings.TrimSuffix(m[2], `,""`))
 	case flagFault.MatchString(text):
 		return flagFault.FindString(text)
 	case flagName.MatchString(text):

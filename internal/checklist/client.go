@@ -2,12 +2,16 @@ package checklist
 
 import (
 	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -42,6 +46,7 @@ type client struct {
 	every time.Duration
 	dry   bool // nothing is sent, and the answers are those of a correct server
 	watch *watch
+	hosts map[string]bool // scheme://host:port; nothing is sent to another
 
 	mu     sync.Mutex
 	next   time.Time
@@ -107,6 +112,9 @@ func (c *client) turn(ctx context.Context) error {
 
 // send sends one request. Its error is an interruption, unless ctx ended.
 func (c *client) send(ctx context.Context, r *request, ideal bool) (*answer, error) {
+	if !c.hosts[r.url.Scheme+"://"+r.url.Host] {
+		return nil, interruptedf("the request would go to a host that check.yaml does not name, and was not sent")
+	}
 	if c.dry {
 		return &answer{status: http.StatusOK, header: make(http.Header), ideal: &ideal}, nil
 	}
@@ -119,43 +127,82 @@ func (c *client) send(ctx context.Context, r *request, ideal bool) (*answer, err
 	}
 	u := *r.url
 	req.URL, req.Host, req.Header = &u, u.Host, r.header.Clone()
-	req.Header.Set("User-Agent", c.agent)
+	if req.Header.Get("User-Agent") == "" {
+		req.Header.Set("User-Agent", c.agent)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, c.noAnswer(ctx, err)
+		return nil, c.noAnswer(ctx, r.url.Host, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return nil, c.noAnswer(ctx, err)
+		return nil, c.noAnswer(ctx, r.url.Host, err)
 	}
-	a := &answer{status: resp.StatusCode, header: resp.Header, body: body}
+	a := &answer{status: resp.StatusCode, header: resp.Header, body: decoded(resp.Header.Get("Content-Encoding"), body)}
 	if c.watch != nil {
 		c.watch.look(r, a)
 	}
 	return a, nil
 }
 
+// decoded returns a body without the compression that nobody asked for, so that what is in it is seen. What cannot be read is
+// shown to nobody.
+func decoded(encoding string, body []byte) []byte {
+	var r io.Reader
+	var err error
+	switch strings.ToLower(strings.TrimSpace(encoding)) {
+	case "", "identity":
+		return body
+	case "gzip", "x-gzip":
+		r, err = gzip.NewReader(bytes.NewReader(body))
+	case "deflate":
+		if r, err = zlib.NewReader(bytes.NewReader(body)); err != nil {
+			r, err = flate.NewReader(bytes.NewReader(body)), nil
+		}
+	default:
+		err = errors.ErrUnsupported
+	}
+	if err != nil {
+		return fmt.Appendf(nil, "⟨%d bytes in another encoding⟩", len(body))
+	}
+	plain, err := io.ReadAll(io.LimitReader(r, maxAnswer))
+	if err != nil && len(plain) == 0 {
+		return fmt.Appendf(nil, "⟨%d bytes in another encoding⟩", len(body))
+	}
+	return plain
+}
+
 // noAnswer says that none came. The error of net/http names the URL, which may hold a credential.
-func (c *client) noAnswer(ctx context.Context, err error) error {
+func (c *client) noAnswer(ctx context.Context, host string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	var timeout interface{ Timeout() bool }
 	if errors.As(err, &timeout) && timeout.Timeout() {
-		return &noAnswerError{interrupted{fmt.Sprintf("no answer within %v", requestTimeout)}}
+		return &noAnswerError{interrupted{fmt.Sprintf("no answer from %s within %v", host, requestTimeout)}, false}
 	}
 	for {
 		inner := errors.Unwrap(err)
 		if inner == nil {
-			return &noAnswerError{interrupted{"no answer: " + err.Error()}}
+			return &noAnswerError{interrupted{"no answer from " + host + ": " + err.Error()}, true}
 		}
 		err = inner
 	}
 }
 
-// noAnswerError is an interruption by the server, or by what is between.
-type noAnswerError struct{ interrupted }
+// noAnswerError is an interruption by the server, or by what is between: it took too long, or closed the connection.
+type noAnswerError struct {
+	interrupted
+	closed bool
+}
+
+// closedConnection reports that the server ended a request without an answer. That is a refusal as well, where an honest
+// request is answered afterwards.
+func closedConnection(err error) bool {
+	var e *noAnswerError
+	return errors.As(err, &e) && e.closed
+}
 
 func (e *noAnswerError) Unwrap() error { return &e.interrupted }
 

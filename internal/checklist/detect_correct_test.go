@@ -19,7 +19,8 @@ const (
 // TestCorrectServers shows that there is nothing to be found in servers that are right, whatever their style.
 func TestCorrectServers(t *testing.T) {
 	t.Parallel()
-	opaque := []string{"credentials-alg-none", "credentials-edited", "credentials-weak-key"} // these credentials are no JWT
+	opaque := []string{"credentials-alg-none", "credentials-weak-key"} // these credentials are no JWT
+	given := []string{"after-logout", "wrong-password"}                // nobody signs in
 	webhook := []string{"webhook-accepted", "webhook-unsigned", "webhook-wrong-signature", "webhook-reserialised", "webhook-replay"}
 	theirs := []string{"token-claims", "token-exp", "token-exp-seconds", "token-exp-reasonable", "token-exp-from-client"} // the provider made the token
 	for _, tc := range []struct {
@@ -34,8 +35,8 @@ func TestCorrectServers(t *testing.T) {
 			r.target.Shape = shapeWeb
 			return r
 		}, slices.Concat(opaque, webhook, []string{"other-policy", "response-type"})},
-		{"two-step", func(t *testing.T) *rig { return twoStepRig(t, false) }, slices.Concat(opaque, webhook, []string{"after-logout", "response-type"})},
-		{"two-step, bare and exchanged", func(t *testing.T) *rig { return twoStepRig(t, true) }, slices.Concat(opaque, webhook, theirs, []string{"after-logout", "response-type"})},
+		{"two-step", func(t *testing.T) *rig { return twoStepRig(t, false) }, slices.Concat(opaque, given, webhook, []string{"response-type"})},
+		{"two-step, bare and exchanged", func(t *testing.T) *rig { return twoStepRig(t, true) }, slices.Concat(opaque, given, webhook, theirs, []string{"response-type"})},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

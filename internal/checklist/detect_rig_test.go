@@ -20,8 +20,9 @@ import (
 	"github.com/selo-id/selo/internal/finding"
 )
 
-// bench of a test: keys and users that nobody had before, and everything that its server ever handed out.
+// rig is the bench of a test: keys and users that nobody had before, and everything that its server ever handed out.
 type rig struct {
+	name   string // what is in the messages of tests with many
 	dir    string
 	config servers.Config
 	target *Target
@@ -124,27 +125,27 @@ func (r *rig) run(t *testing.T, o Options) *finding.Report {
 // report is run for goroutines that are not the test's own: it returns nil when there is none.
 func (r *rig) report(t *testing.T, o Options) *finding.Report {
 	t.Helper()
-	mixed <- struct{}{}
-	defer func() { <-mixed }()
+	slots <- struct{}{}
+	defer func() { <-slots }()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	c, err := New(ctx, r.target, r.dir)
 	if err != nil {
-		t.Errorf("New: %v", err)
+		t.Errorf("%s: New: %v", r.name, err)
 		return nil
 	}
 	report, err := c.Run(ctx, o)
 	if err != nil {
-		t.Errorf("Run: %v", err)
+		t.Errorf("%s: Run: %v", r.name, err)
 		return nil
 	}
 	r.wantNothingLeaked(t, report)
 	return report
 }
 
-// mixed bounds how many checks run at once. They wait more than they work: for the pace of their requests, and two seconds for a
+// slots bounds how many checks run at once. They wait more than they work: for the pace of their requests, and two seconds for a
 // second token. So there may be more of them than there are processors, which is what t.Parallel allows.
-var mixed = make(chan struct{}, 8)
+var slots = make(chan struct{}, 8)
 
 func newKey() servers.Key {
 	id := make([]byte, 12)

@@ -1,7 +1,7 @@
 package checklist
 
 import (
-	"maps"
+	"cmp"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +17,7 @@ type flaw struct {
 	fail         string         // probes
 	warn         string         // probes
 	inconclusive string         // probes
+	maybe        string         // probes that fail unless the check took so long that something else refuses
 	rig          func(rig *rig) // what is otherwise in the configuration or the target
 	product      string         // caf/face-authentication
 }
@@ -56,6 +57,7 @@ var flaws = []flaw{
 	{name: "nothing-names-the-person", fail: "token-cpf cpf-from-body cpf-masked cpf-twice cpf-from-query cpf-from-header user-from-request " +
 		"response-other-person person-missing person-type person-twice"},
 	{name: "cpf-from-body", fail: "cpf-from-body cpf-masked cpf-twice"},
+	{name: "cpf-from-form", fail: "cpf-from-body cpf-masked cpf-twice"},
 	{name: "person-from-body", fail: "cpf-from-body"},
 	{name: "cpf-compared-as-written", fail: "cpf-masked"},
 	{name: "cpf-checked-first-used-last", fail: "cpf-twice"},
@@ -64,6 +66,7 @@ var flaws = []flaw{
 	{name: "cpf-from-path", fail: "cpf-from-path"},
 	{name: "user-from-body", fail: "user-from-request"},
 	{name: "user-from-header", fail: "user-from-request"},
+	{name: "cpf-compared-with-the-request", fail: "cpf-in-submit"},
 	{name: "person-ignored", fail: "response-other-person person-missing person-type person-twice"},
 	{name: "person-any-user", fail: "response-other-person person-twice"},
 	{name: "session-by-id-alone", fail: "session-other-user"},
@@ -76,30 +79,33 @@ var flaws = []flaw{
 	{name: "lifetime-from-body", fail: "token-exp-from-client"},
 
 	// 4: for those who may
+	{name: "any-password", fail: "wrong-password"},
+	{name: "credentials-decoded-at-submit", fail: "submit-bad-credentials"},
+	{name: "credential-is-the-name", fail: "credentials-edited expired-credentials wrong-audience after-logout"},
 	{name: "token-for-anyone", fail: "no-credentials identity-headers other-methods other-paths"},
 	{name: "authorization-present", fail: "garbage-credentials expired-credentials wrong-audience credentials-alg-none credentials-edited credentials-weak-key " +
 		"mobile-token-as-credential after-logout"},
 	{name: "credential-expiry-ignored", fail: "expired-credentials"},
 	{name: "audience-ignored", fail: "wrong-audience"},
-	{name: "credentials-only-decoded", fail: "credentials-alg-none credentials-edited credentials-weak-key"},
-	{name: "credential-alg-none", fail: "credentials-alg-none"},
-	{name: "credentials-cached-by-signature", fail: "credentials-edited"},
+	{name: "credentials-only-decoded", fail: "submit-bad-credentials credentials-alg-none credentials-edited credentials-weak-key"},
+	{name: "credential-alg-none", fail: "submit-bad-credentials credentials-alg-none"},
+	{name: "credentials-cached-by-signature", fail: "submit-bad-credentials credentials-edited"},
 	{name: "default-credential-key", fail: "credentials-weak-key"},
 	{name: "one-secret-for-both", fail: "mobile-token-as-credential"},
 	{name: "logout-forgets-nothing", fail: "after-logout"},
-	{name: "proxy-header-trusted", fail: "identity-headers"},
+	{name: "proxy-header-trusted", fail: "submit-bad-credentials identity-headers"},
 	{name: "local-calls-trusted", fail: "identity-headers"},
 	{name: "get-before-auth", fail: "other-methods"},
 	{name: "path-cleaned-after-auth", fail: "other-paths"},
 	{name: "any-origin", fail: "cors"},
-	{name: "owner-checked-if-signed-in", fail: "submit-without-credentials"},
+	{name: "owner-checked-if-signed-in", fail: "submit-bad-credentials submit-without-credentials"},
 	{name: "submit-open", fail: "submit-without-credentials session-other-user", rig: func(r *rig) {
 		delete(r.target.Submit.Request.Headers, "Authorization")
 	}},
 	{name: "no-limit", fail: "burst"},
 
 	// 5: the signature
-	{name: "iat-taken-for-expiry", fail: "honest-granted", inconclusive: allThatNeedGrants()},
+	{name: "iat-taken-for-expiry", inconclusive: allThatNeedGrants()},
 	{name: "only-decoded", fail: "unsigned alg-none wrong-key sandbox-key retired-key hs384-hs512 alg-mismatch payload-edited header-edited signature-truncated " +
 		"signature-altered crit-header b64-header key-in-header", warn: "signature-reencoded"},
 	{name: "signature-optional", fail: "unsigned"},
@@ -107,6 +113,7 @@ var flaws = []flaw{
 	{name: "client-id-verifies", fail: "wrong-key"},
 	{name: "sandbox-key-verifies", fail: "sandbox-key"},
 	{name: "retired-key-still-verifies", fail: "retired-key"},
+	{name: "verification-can-be-skipped", fail: "unsigned-otherwise"},
 	{name: "algorithm-list", fail: "hs384-hs512"},
 	{name: "algorithm-not-read", fail: "alg-mismatch"},
 	{name: "compares-what-came", fail: "signature-truncated"},
@@ -147,8 +154,9 @@ var flaws = []flaw{
 	{name: "first-value-only", fail: "payload-form"},
 
 	// 5: once
-	{name: "no-replay-guard", fail: "replay replay-other-session replay-resigned replay-parallel replay-parallel-sessions"},
-	{name: "guard-is-the-session", fail: "replay-other-session replay-resigned replay-parallel-sessions"},
+	{name: "no-replay-guard", fail: "replay replay-other-session replay-resigned replay-parallel replay-parallel-sessions", maybe: "replay-late"},
+	{name: "guard-is-the-session", fail: "replay-other-session replay-resigned replay-parallel-sessions", maybe: "replay-late"},
+	{name: "guard-keeps-ten", fail: "replay-late", warn: "older-than-session"},
 	{name: "guard-by-text", fail: "replay-resigned"},
 	{name: "lenient-base64-and-guard-by-text", fail: "replay-reencoded replay-resigned", warn: "signature-reencoded"},
 	{name: "same-answer-again", fail: "replay replay-parallel"},
@@ -186,7 +194,7 @@ func exchanged(r *rig) { r.config.Exchanged, r.target.Exchanged = true, true }
 func allThatNeedGrants() string {
 	var ids []string
 	for _, p := range Probes() {
-		if p.grants && p.ID != honestID {
+		if p.grants {
 			ids = append(ids, p.ID)
 		}
 	}
@@ -201,7 +209,7 @@ func TestFlaws(t *testing.T) {
 		reports[i] = make(chan *finding.Report, 1)
 	}
 	for i, f := range flaws {
-		r := f.bench(t)
+		r := f.rigged(t)
 		go func() {
 			defer close(reports[i])
 			reports[i] <- r.report(t, Options{Version: "test"})
@@ -210,7 +218,7 @@ func TestFlaws(t *testing.T) {
 	tripped := make(map[string][]string) // flaws, by probe
 	for i, f := range flaws {
 		report := <-reports[i]
-		t.Run(cmp0(f.name), func(t *testing.T) {
+		t.Run(cmp.Or(f.name, "none"), func(t *testing.T) {
 			if report == nil {
 				t.Fatal("no report")
 			}
@@ -221,7 +229,7 @@ func TestFlaws(t *testing.T) {
 				ids := strings.Fields(want.ids)
 				got := outcomes(report, want.outcome)
 				for _, id := range got {
-					if !slices.Contains(ids, id) {
+					if !slices.Contains(ids, id) && !slices.Contains(strings.Fields(f.maybe), id) {
 						t.Errorf("%s came to %s", id, messageOf(report, id))
 					}
 				}
@@ -237,31 +245,24 @@ func TestFlaws(t *testing.T) {
 		}
 	}
 	for _, p := range Probes() {
+		if p.ID == honestID { // of a server that refuses everybody nothing is known: iat-taken-for-expiry
+			continue
+		}
 		if len(tripped[p.ID]) == 0 {
 			t.Errorf("no flaw trips %s", p.ID)
 		}
 		delete(tripped, p.ID)
 	}
-	for id := range maps.Keys(tripped) {
+	for id := range tripped {
 		t.Errorf("%s is no probe", id)
 	}
 }
 
-func cmp0(name string) string {
-	if name == "" {
-		return "none"
-	}
-	return name
-}
-
-// bench makes the server with the flaw, and describes it.
-func (f flaw) bench(t *testing.T) *rig {
+// rigged makes the server with the flaw, and describes it.
+func (f flaw) rigged(t *testing.T) *rig {
 	t.Helper()
-	product := f.product
-	if product == "" {
-		product = faceAuthentication
-	}
-	r := newRig(t, product)
+	r := newRig(t, cmp.Or(f.product, faceAuthentication))
+	r.name = f.name
 	r.describe(t)
 	if f.rig != nil {
 		f.rig(r)

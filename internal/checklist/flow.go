@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -54,9 +55,9 @@ func (b *bench) signIn(ctx context.Context, u *user, with values) (credential st
 		v = b.taken(step, v, last.answer, u)
 	}
 	if v[valueCredential] == "" {
-		return "", nil, interruptedf("signing %s in gave no credential: %s answered %d", u.name, last.request.line(), last.answer.status)
+		return "", nil, interruptedf("signing %s in gave no credential: %s", u.name, last.without(valueCredential))
 	}
-	b.redact.hide(v[valueCredential], "credential of "+u.name)
+	b.redact.hideSecret([]byte(v[valueCredential]), "credential of "+u.name)
 	if with == nil {
 		for name, value := range v {
 			if name != valueCredential {
@@ -110,6 +111,8 @@ func (b *bench) sendTo(ctx context.Context, s *Step, v values, ideal bool, edits
 		switch {
 		case s == &b.target.Submit.Request:
 			kind = planSubmit
+		case len(b.target.Login) > 0 && slices.ContainsFunc(b.target.Login, func(l Step) bool { return l.URL == s.URL }):
+			kind = planLogin
 		case len(b.target.Token) > 0 && s == &b.target.Token[len(b.target.Token)-1]:
 			kind = planToken
 		}
@@ -120,7 +123,11 @@ func (b *bench) sendTo(ctx context.Context, s *Step, v values, ideal bool, edits
 	}
 	b.watch.name(x.answer, v)
 	if x.answer.status == http.StatusTooManyRequests && !mayLimit {
-		return x, interruptedf("%s answered 429: the limits of the target are too low for a check, see --plan", r.line())
+		after := ""
+		if seconds := x.answer.header.Get("Retry-After"); seconds != "" {
+			after = ", Retry-After: " + string(cut([]byte(seconds), 20))
+		}
+		return x, interruptedf("the target answered 429%s: its limits are too low for a check (see --plan), or there was one just now", after)
 	}
 	return x, nil
 }
@@ -130,6 +137,7 @@ type asking struct {
 	user     *user
 	values   values // in the place of the user's own
 	nobody   bool   // without any credential
+	late     bool   // the steps before the last are done honestly
 	edits    []edit // of the last request, and of those before it that have a body
 	ideal    bool   // a correct server gives a token
 	mayLimit bool   // a 429 is an answer like another
@@ -149,8 +157,21 @@ func (b *bench) ask(ctx context.Context, a asking) (*session, error) {
 	if a.nobody {
 		delete(s.values, valueCredential)
 	}
+	after := 0
+	if a.late {
+		if err := b.honestSteps(ctx, s); err != nil {
+			return s, err
+		}
+		after = len(b.target.Token) - 1
+	}
 	for i := range b.target.Token {
+		if i < after {
+			continue
+		}
 		step, isLast := &b.target.Token[i], i == len(b.target.Token)-1
+		if i > 0 && step.lacks(s.values) {
+			break // the step before gave nothing to go on with
+		}
 		edits := a.edits
 		if !isLast && step.method() == http.MethodGet {
 			edits = nil
@@ -170,6 +191,53 @@ func (b *bench) ask(ctx context.Context, a asking) (*session, error) {
 	return s, nil
 }
 
+// honestSteps does all but the last of the requests for a token as the user, and adds what they take to the session's values.
+func (b *bench) honestSteps(ctx context.Context, s *session) error {
+	credential, err := b.credentialOf(ctx, s.user)
+	if err != nil {
+		return err
+	}
+	v := s.user.values.with(values{valueCredential: credential})
+	for i := range b.target.Token[:len(b.target.Token)-1] {
+		step := &b.target.Token[i]
+		x, err := b.send(ctx, step, v, true, nil)
+		if err != nil {
+			return err
+		}
+		v = b.taken(step, v, x.answer, s.user)
+		for name := range step.Take {
+			s.values[name] = v[name]
+		}
+	}
+	return nil
+}
+
+// broken interrupts for an answer of 500 and more: a server that is out of order lets nobody in.
+func (x sent) broken() error {
+	if x.answer != nil && x.answer.status >= 500 {
+		return interruptedf("%s answered %d, and a server that is out of order refuses everything", x.request.line(), x.answer.status)
+	}
+	return nil
+}
+
+// forget has a user sign in again before the next request, unless the credential was given.
+func (u *user) forget() {
+	if !u.fixed {
+		u.credential = ""
+	}
+}
+
+// lacks reports that a value is empty which an earlier step should have taken.
+func (s *Step) lacks(v values) (yes bool) {
+	s.texts(func(_, text string) {
+		for _, name := range names(text) {
+			value, taken := v[name]
+			yes = yes || taken && value == "" && !slices.Contains(given, name)
+		}
+	})
+	return yes
+}
+
 // open asks for a token as a user, honestly, and is interrupted when none comes.
 func (b *bench) open(ctx context.Context, u *user) (*session, error) {
 	s, err := b.ask(ctx, asking{user: u, ideal: true})
@@ -177,7 +245,7 @@ func (b *bench) open(ctx context.Context, u *user) (*session, error) {
 		return nil, err
 	}
 	if s.token == "" {
-		return nil, interruptedf("no token for %s: %s answered %d", u.name, s.last.request.line(), s.last.answer.status)
+		return nil, interruptedf("no token for %s: %s", u.name, s.last.without(valueToken))
 	}
 	return s, nil
 }
@@ -211,6 +279,30 @@ func (b *bench) submit(ctx context.Context, h handing) (granted bool, x sent, er
 	return granted, x, nil
 }
 
+// asBody returns edits that put something into the body of the request for a token: once, or where it has no body, and nobody
+// knows what the server would read, once as JSON and once as a form.
+func (b *bench) asBody(edits []edit) [][]edit {
+	last := &b.target.Token[len(b.target.Token)-1]
+	if last.JSON != nil || last.Form != nil || last.Multipart != nil || last.Raw != "" {
+		return [][]edit{edits}
+	}
+	return [][]edit{edits, slices.Concat([]edit{asForm}, edits)}
+}
+
+// ownNames are the names of fields that this target has anywhere in its requests, beside those that are usual.
+func (b *bench) ownNames(value string) []string {
+	var all []string
+	for _, s := range slices.Concat(b.target.Login, b.target.Token, []Step{b.target.Submit.Request}) {
+		s.texts(func(where, text string) {
+			name := where[strings.LastIndexByte(where, '.')+1:]
+			if uses(text, value) && strings.ContainsRune(where, '.') && !strings.HasPrefix(where, "headers") && !slices.Contains(all, name) {
+				all = append(all, name)
+			}
+		})
+	}
+	return all
+}
+
 // pair returns a user who acts and another one. All take turns but the one of the burst, where there are enough: so no user
 // meets every refusal, and limits of refusals of the target are not met.
 func (b *bench) pair() (actor, other *user) {
@@ -220,6 +312,27 @@ func (b *bench) pair() (actor, other *user) {
 	}
 	b.turns++
 	return users[b.turns%len(users)], users[(b.turns+1)%len(users)]
+}
+
+// where is the URL of a request as it is sent.
+func (r *request) where() string {
+	if r.url.Opaque != "" {
+		return r.url.Scheme + "://" + r.url.Host + r.url.Opaque
+	}
+	return r.url.String()
+}
+
+// without says what came instead of a value that a step takes: only names of the answer, which are no secret.
+func (x sent) without(name string) string {
+	text := fmt.Sprintf("%s answered %d", x.request.line(), x.answer.status)
+	if x.answer.status >= 300 {
+		return text
+	}
+	fields := ""
+	if m, ok := x.answer.json().(map[string]any); ok {
+		fields = "; its body has " + string(cut([]byte(strings.Join(slices.Sorted(maps.Keys(m)), ", ")), 200))
+	}
+	return text + ", and the expression of take." + name + " finds nothing in that" + fields
 }
 
 // line is a request in a few words.
@@ -232,7 +345,7 @@ var interestingHeaders = []string{
 
 // teller returns what takes out of a text whatever is secret, here or in general.
 func (b *bench) teller(x sent) func(string) string {
-	hide := new(redactor) // what belongs to this request alone
+	hide := &redactor{hidden: slices.Clone(b.redact.hidden), odd: b.redact.odd} // with what belongs to this request alone
 	for name, value := range x.values {
 		switch name {
 		case valueUser, valueProduct, valuePolicy, valueCPF:
@@ -240,13 +353,18 @@ func (b *bench) teller(x sent) func(string) string {
 			hide.hide(value, "signed response")
 		case valueToken, valueFaceToken:
 			hide.hide(value, "mobile token")
+			for part := range strings.SplitSeq(value, ".") { // taken together from parts, maybe
+				if len(part) >= 16 {
+					hide.hide(part, "part of a mobile token")
+				}
+			}
 		case valueCredential:
 			hide.hide(value, "credential")
 		default:
 			hide.hide(value, name)
 		}
 	}
-	return func(s string) string { return b.redact.text(hide.known(s)) }
+	return hide.text
 }
 
 // evidence tells a request and its answer without anything that is secret.
@@ -320,7 +438,7 @@ func (x sent) place() string {
 	return x.request.url.Scheme + "://" + x.request.url.Host + x.request.url.EscapedPath()
 }
 
-// cpfOf says whose CPF a token carries: the user's name, "" for none, "?" for somebody else.
+// cpfOf says whose CPF a token carries: the user's name, "" for none, "?" for somebody else or for two people.
 func (b *bench) cpfOf(token string) string {
 	t := readJWT(token)
 	if t == nil {
@@ -332,12 +450,16 @@ func (b *bench) cpfOf(token string) string {
 		if err != nil {
 			continue
 		}
-		whose = "?"
+		name := "?"
 		for _, u := range b.users {
 			if u.cpf == cpf {
-				return u.name
+				name = u.name
 			}
 		}
+		if whose != "" && whose != name {
+			return "?" // two people
+		}
+		whose = name
 	}
 	return whose
 }

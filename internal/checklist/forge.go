@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"hash"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -146,7 +147,11 @@ func (b *bench) payloadAt(u *user, at time.Time) payload {
 	default:
 		v = face
 	}
-	return parsePayload(asJSON(v))
+	p := parsePayload(asJSON(v))
+	for _, name := range slices.Sorted(maps.Keys(b.target.Response)) {
+		p = p.set(name, b.target.Response[name])
+	}
+	return p
 }
 
 // signed is a response with the signature of the access key under test.

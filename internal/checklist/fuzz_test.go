@@ -33,7 +33,7 @@ func FuzzEvidence(f *testing.F) {
 	f.Add("529.982.247-25 ", " 52998224725", uint8(9), "a\r\nb")
 	f.Fuzz(func(t *testing.T, before, after string, which uint8, header string) {
 		b := &bench{redact: new(redactor), watch: &watch{disclosed: make(map[string]sent), tokens: func(string) bool { return true }}}
-		b.redact.hideSecret([]byte(secret))
+		b.redact.hideSecret([]byte(secret), "client secret")
 		b.redact.hideCPF(cpf, "ana")
 		all := encodings([]byte(secret))
 		b.watch.secrets = all

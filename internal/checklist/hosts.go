@@ -18,7 +18,10 @@ func (b *bench) owned(own []string) error {
 	}
 	for _, host := range own {
 		if !slices.Contains(remote, host) {
-			return cannotRunf("--i-own-this-target names a host to which nothing is sent: %s", strings.Join(remote, ", "))
+			if len(remote) == 0 {
+				return cannotRunf("--i-own-this-target is not needed: everything is sent to this machine")
+			}
+			return cannotRunf("--i-own-this-target names a host to which nothing is sent; there are %s", strings.Join(remote, ", "))
 		}
 	}
 	for _, where := range b.plainRemote() {
@@ -64,6 +67,22 @@ func (b *bench) remoteHosts() []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(hosts))
+}
+
+// origins are where requests may go.
+func (b *bench) origins() map[string]bool {
+	all := map[string]bool{strings.ToLower(b.base.Scheme) + "://" + b.base.Host: true}
+	t := b.target
+	steps := slices.Concat(t.Login, t.Token, t.Logout, []Step{t.Submit.Request})
+	if t.Webhook != nil {
+		steps = append(steps, t.Webhook.Request)
+	}
+	for _, s := range steps {
+		if _, u := cutHost(s.URL); u != nil {
+			all[u.Scheme+"://"+u.Host] = true
+		}
+	}
+	return all
 }
 
 func isLoopback(host string) bool {

@@ -33,6 +33,7 @@ const (
 type bench struct {
 	target  *Target
 	dir     string // of check.yaml, which its paths are relative to
+	dry     bool   // for a plan: nothing is read
 	base    *url.URL
 	profile *selo.Profile
 	shape   selo.Shape
@@ -73,9 +74,10 @@ type accessKey struct {
 type user struct {
 	name       string
 	cpf        selo.CPF
-	values     values // by name, without credential
-	credential string // "" until signed in
-	fixed      bool   // the credential was given, so it must not be signed out
+	values     values   // by name, without credential
+	secrets    []string // the names of those that are secret
+	credential string   // "" until signed in
+	fixed      bool     // the credential was given, so it must not be signed out
 }
 
 type badCredential struct {
@@ -95,7 +97,16 @@ type Check struct{ bench *bench }
 
 // New checks a description and loads the secrets that it names; paths are relative to dir. It sends nothing.
 func New(ctx context.Context, t *Target, dir string) (*Check, error) {
-	b := &bench{target: t, dir: dir, redact: new(redactor), now: time.Now, takes: make(map[*Step]map[string]*expression)}
+	return newCheck(ctx, t, dir, false)
+}
+
+// NewPlan is New for a Plan alone: it reads no secret and runs no command.
+func NewPlan(ctx context.Context, t *Target, dir string) (*Check, error) {
+	return newCheck(ctx, t, dir, true)
+}
+
+func newCheck(ctx context.Context, t *Target, dir string, dry bool) (*Check, error) {
+	b := &bench{target: t, dir: dir, dry: dry, redact: new(redactor), now: time.Now, takes: make(map[*Step]map[string]*expression)}
 	var f Faults
 	b.load(ctx, &f)
 	if len(f) > 0 {
@@ -169,6 +180,11 @@ func (b *bench) loadProduct(f *Faults) {
 	default:
 		f.add("shape", "must be left out, or for caf/face-liveness be native or web-2d; other shapes carry no time or no person, so no server can grant them by themselves")
 	}
+	for name := range t.Response {
+		if slices.Contains(slices.Concat(b.shape.Decision, b.shape.IDs, []string{b.shape.Subject, b.shape.Policy, "iat", "exp", "iss"}), name) {
+			f.add("response."+name, "is what probes change; only other claims stand here")
+		}
+	}
 	if (b.shape.Policy != "") != (t.PolicyID != "") {
 		f.add("policy_id", "is required for caf/smart-auth, and for nothing else")
 	}
@@ -179,12 +195,20 @@ func (b *bench) loadKey(f *Faults, field string, k *Key) accessKey {
 	if k.ClientIDEnv != "" {
 		id = os.Getenv(k.ClientIDEnv)
 	}
+	if b.dry && id == "" && k.ClientIDEnv != "" {
+		id = "⟨" + field + ".client_id⟩"
+	}
 	if id == "" || k.ClientID != "" && k.ClientIDEnv != "" {
-		f.add(field+".client_id", "is required, or client_id_env: the name of a variable that has it")
+		switch {
+		case k.ClientIDEnv != "" && k.ClientID == "":
+			f.add(field+".client_id_env", "the environment has no such variable%s", named(k.ClientIDEnv))
+		default:
+			f.add(field+".client_id", "is required, or client_id_env: the name of a variable that has it")
+		}
 	}
 	secret := b.loadText(context.Background(), f, field, Source{File: k.SecretFile, Env: k.SecretEnv}, "secret_file", "secret_env")
 	if secret != "" {
-		b.redact.hideSecret([]byte(secret))
+		b.redact.hideSecret([]byte(secret), "client secret")
 	}
 	return accessKey{id, []byte(secret)}
 }
@@ -204,6 +228,8 @@ func (b *bench) loadText(ctx context.Context, f *Faults, field string, s Source,
 	}
 	var text []byte
 	switch {
+	case b.dry:
+		return "⟨" + field + "⟩"
 	case s.File != "":
 		path := s.File
 		if !filepath.IsAbs(path) {
@@ -215,14 +241,14 @@ func (b *bench) loadText(ctx context.Context, f *Faults, field string, s Source,
 			if errors.As(err, &pe) {
 				err = pe.Err
 			}
-			f.add(field+"."+fileField, "%v", err)
+			f.add(field+"."+fileField, "%v%s", err, shortPath(s.File))
 			return ""
 		}
 		text = data
 	case s.Env != "":
 		value, ok := os.LookupEnv(s.Env)
 		if !ok || value == "" {
-			f.add(field+"."+envField, "the environment has no such variable")
+			f.add(field+"."+envField, "the environment has no such variable%s", named(s.Env))
 			return ""
 		}
 		text = []byte(value)
@@ -253,6 +279,27 @@ func (b *bench) loadText(ctx context.Context, f *Faults, field string, s Source,
 	return string(text)
 }
 
+// shortPath repeats a path that reads like one.
+func shortPath(path string) string {
+	if len(path) <= 80 && filePath.MatchString(path) {
+		return ": " + path
+	}
+	return ""
+}
+
+// filePath is of words of at most 20 letters, which no secret is.
+var filePath = regexp.MustCompile(`^(?:\.{0,2}/)?(?:[A-Za-z]{1,20}[-_./])*[A-Za-z]{1,20}$`)
+
+// named repeats the name of a variable that has the form of one, and not what may be a secret in its place.
+func named(variable string) string {
+	if envName.MatchString(variable) {
+		return ": " + variable
+	}
+	return ""
+}
+
+var envName = regexp.MustCompile(`^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*$`)
+
 var valueName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,40}$`)
 
 // given are the names of values that users cannot have for themselves.
@@ -281,11 +328,12 @@ func (b *bench) loadUsers(ctx context.Context, f *Faults) {
 			at := field + ".secrets." + name
 			b.loadName(f, at, name, one.values)
 			one.values[name] = b.loadText(ctx, f, at, u.Secrets[name], "file", "env")
-			b.redact.hide(one.values[name], name+" of "+u.Name)
+			b.redact.hideSecret([]byte(one.values[name]), name+" of "+u.Name)
+			one.secrets = append(one.secrets, name)
 		}
 		if u.Credential != nil {
 			one.credential, one.fixed = b.loadText(ctx, f, field+".credential", *u.Credential, "file", "env"), true
-			b.redact.hide(one.credential, "credential of "+u.Name)
+			b.redact.hideSecret([]byte(one.credential), "credential of "+u.Name)
 		} else if len(t.Login) == 0 {
 			f.add(field+".credential", "is required where there are no steps of login")
 		}
@@ -329,7 +377,7 @@ func (b *bench) loadBad(ctx context.Context, f *Faults) {
 			return &badCredential{with: c.With}
 		}
 		credential := b.loadText(ctx, f, field, s, "file", "env")
-		b.redact.hide(credential, "bad credential")
+		b.redact.hideSecret([]byte(credential), "bad credential")
 		return &badCredential{credential: credential}
 	}
 	b.expired = load("bad_credentials.expired", b.target.BadCredentials.Expired)
@@ -343,7 +391,7 @@ func (b *bench) loadWebhook(f *Faults) {
 	}
 	secret := b.loadText(context.Background(), f, "webhook", Source{File: w.SecretFile, Env: w.SecretEnv}, "secret_file", "secret_env")
 	b.webhookSecret = []byte(secret)
-	b.redact.hide(secret, "webhook secret")
+	b.redact.hideSecret([]byte(secret), "webhook secret")
 	env, err := expressionEnv()
 	if err != nil {
 		f.add("expressions", "%v", err)
@@ -392,6 +440,9 @@ func (b *bench) loadLimits(f *Faults) {
 	}
 	b.rate = number("rate", l.Rate, rate, maxRate)
 	b.burstLength = number("burst", l.Burst, defaultBurst, maxBurst)
+	if l.Burst > 0 && l.Burst < minBurst {
+		f.add("limits.burst", "must be %d at least: a limit that nobody could live with is no sign of one", minBurst)
+	}
 	if len(b.users) > 0 {
 		b.burst = b.users[len(b.users)-1]
 		if i := slices.IndexFunc(b.users, func(u *user) bool { return u.name == l.BurstUser }); i >= 0 {

@@ -55,6 +55,10 @@ func (b *bench) loadSteps(f *Faults) {
 	if !t.Submit.Request.usesIn("", valueResponse) {
 		f.add("submit.request", "must have {{response}} somewhere: the signed response")
 	}
+	if t.Submit.Granted == "" {
+		f.add("submit.granted", "is required: an expression such as status == 200")
+		return
+	}
 	b.granted, err = compile(env, t.Submit.Granted, cel.BoolType)
 	if err != nil {
 		f.add("submit.granted", "%v; for example status == 200", err)
@@ -111,8 +115,8 @@ func (b *bench) loadStep(f *Faults, at string, s *Step, known []string) {
 		f.add(at+".url", "is required")
 	case err != nil || u.User != nil || u.Fragment != "":
 		f.add(at+".url", "must be a path such as /v1/sessions, or an absolute URL")
-	case u.Host == "" && !strings.HasPrefix(s.URL, "/"):
-		f.add(at+".url", "must begin with / or with https://")
+	case strings.HasPrefix(s.URL, "//") || u.Host == "" && !strings.HasPrefix(s.URL, "/") || u.Host != "" && u.Scheme != "https" && u.Scheme != "http":
+		f.add(at+".url", "must begin with one /, or with https://")
 	case u.Host != "" && len(names(strings.Join(strings.SplitAfterN(s.URL, "/", 4)[:3], ""))) > 0:
 		f.add(at+".url", "no value may stand in the host")
 	}

@@ -28,6 +28,7 @@ type planKind int
 
 const (
 	planOther planKind = iota
+	planLogin
 	planToken
 	planSubmit
 )
@@ -61,10 +62,10 @@ func (c *Check) Plan(ctx context.Context, o Options) (*Plan, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		user := v[valueUser]
-		if v[valueCredential] == "" {
+		if v[valueCredential] == "" && kind != planLogin {
 			user = ""
 		}
-		p.requests = append(p.requests, planned{current, r.method, b.redact.text(unescaped.Replace(r.url.String())), user, what, kind, ideal})
+		p.requests = append(p.requests, planned{current, r.method, b.redact.text(standIns.Replace(r.where())), user, what, kind, ideal})
 		if user != "" && !slices.Contains(p.users, user) {
 			p.users = append(p.users, user)
 		}
@@ -81,8 +82,8 @@ func (c *Check) Plan(ctx context.Context, o Options) (*Plan, error) {
 	return p, nil
 }
 
-// unescaped shows the stand-ins of values in URLs.
-var unescaped = strings.NewReplacer("%E2%9F%A8", "⟨", "%E2%9F%A9", "⟩", "%20", " ")
+// standIns shows the stand-ins of values in URLs.
+var standIns = strings.NewReplacer("%E2%9F%A8", "⟨", "%E2%9F%A9", "⟩", "%20", " ")
 
 // Write tells the plan: every request by probe, and then what the target must allow.
 func (p *Plan) Write(w io.Writer) error {

@@ -2,9 +2,12 @@ package checklist
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +20,7 @@ import (
 // them too.
 var identityHeaders = []string{
 	"X-User", "X-User-Id", "X-Username", "X-Forwarded-User", "X-Auth-Request-User", "X-Remote-User", "X-Authenticated-User", "X-Consumer-Username",
+	"X-Usuario", "X-Cliente",
 }
 
 // door is a manner of asking for a token that must not be let in.
@@ -25,6 +29,7 @@ type door struct {
 	as     *string // the credential; nil for none
 	edits  []edit
 	ofUser *user
+	late   bool // the steps before the last are done honestly
 }
 
 // accessProbes are those of topic 4.
@@ -39,6 +44,11 @@ func accessProbes() []Probe {
 			func(context.Context, *bench, *user) ([]door, string, error) {
 				return []door{{name: "no credentials"}}, "", nil
 			}),
+		{
+			ID: "wrong-password", Title: "Nobody signs in with a wrong secret", TitlePT: "Ninguém entra com um segredo errado",
+			Topic: 4, Severity: finding.Critical,
+			run: wrongPassword,
+		},
 		closed("garbage-credentials", "No token for made-up credentials", "Não há token para credenciais inventadas", finding.Critical, true,
 			func(context.Context, *bench, *user) ([]door, string, error) {
 				return []door{{name: "a random text", as: text(newUUID())}, {name: "a JWT of nobody", as: text(sandbox.Sign([]byte(newUUID()), []byte(goodHeader), []byte(`{"sub":"nobody"}`)))},
@@ -61,14 +71,13 @@ func accessProbes() []Probe {
 				return all
 			})),
 		closed("credentials-edited", "Edited credentials are refused", "Credenciais alteradas são recusadas", finding.Critical, false,
-			jwtDoors(func(token string, t *jwt) []door {
-				header, body, signature := segments(token)
-				edited := t.claims.set("exp", 4102444800).set("selo_check", true)
-				return []door{
-					{name: "another payload under the same signature", as: text(header + "." + b64(string(edited.encode())) + "." + signature)},
-					{name: "no signature", as: text(header + "." + body + ".")},
+			func(ctx context.Context, b *bench, u *user) ([]door, string, error) {
+				credential, err := b.credentialOf(ctx, u)
+				if err != nil {
+					return nil, "", err
 				}
-			})),
+				return b.editedDoors(credential, u), "", nil
+			}),
 		closed("credentials-weak-key", "Credentials signed with a guessable key are refused", "Credenciais assinadas com chave fácil de adivinhar são recusadas", finding.Critical, false,
 			jwtDoors(func(token string, t *jwt) []door {
 				var all []door
@@ -107,7 +116,7 @@ func accessProbes() []Probe {
 			func(_ context.Context, b *bench, u *user) ([]door, string, error) {
 				var all []door
 				last := &b.target.Token[len(b.target.Token)-1]
-				for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+				for _, m := range []string{http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 					if m != last.method() {
 						all = append(all, door{name: m, edits: []edit{setMethod(m)}})
 					}
@@ -125,6 +134,10 @@ func accessProbes() []Probe {
 			Topic: 4, Severity: finding.High, grants: true,
 			run: submitWithoutCredentials,
 		}, {
+			ID: "submit-bad-credentials", Title: "A response with bad credentials is refused", TitlePT: "Resposta enviada com credenciais inválidas é recusada",
+			Topic: 4, Severity: finding.High, grants: true,
+			run: submitBadCredentials,
+		}, {
 			ID: "burst", Title: "A user's tokens are limited", TitlePT: "A emissão de tokens por usuário é limitada",
 			Topic: 4, Severity: finding.Medium, when: lastOne,
 			run: burst,
@@ -141,6 +154,12 @@ func staysClosed(ctx context.Context, b *bench, doors func(context.Context, *ben
 	if reason != "" {
 		return notApplicable(reason), nil
 	}
+	if len(b.target.Token) > 1 { // each of the requests must look who is asking
+		for _, d := range slices.Clone(all) {
+			d.late, d.name = true, d.name+", in the last request"
+			all = append(all, d)
+		}
+	}
 	const want = "no token"
 	var shown verdict
 	for _, d := range all {
@@ -148,7 +167,7 @@ func staysClosed(ctx context.Context, b *bench, doors func(context.Context, *ben
 		if d.ofUser != nil {
 			who = d.ofUser
 		}
-		a := asking{user: who, nobody: d.as == nil, edits: d.edits}
+		a := asking{user: who, nobody: d.as == nil, edits: d.edits, late: d.late}
 		if d.as != nil {
 			a.values = values{valueCredential: *d.as}
 		}
@@ -158,6 +177,9 @@ func staysClosed(ctx context.Context, b *bench, doors func(context.Context, *ben
 		}
 		if shown.outcome == "" {
 			shown = passed("refused").with(b, s.last, want)
+		}
+		if err := s.last.broken(); err != nil {
+			return verdict{}, err
 		}
 		if s.token != "" || b.holdsToken(s.last.answer) {
 			return failed("a token came out for "+d.name).with(b, s.last, want), nil
@@ -171,7 +193,11 @@ func (b *bench) holdsToken(a *answer) bool {
 	if a == nil || len(b.key.secret) == 0 {
 		return false
 	}
-	return slices.ContainsFunc(anyJWT.FindAllString(string(a.body), 16), func(t string) bool { return signedUnder(t, b.key.secret) })
+	text := string(a.body)
+	for _, values := range a.header {
+		text += "\n" + strings.Join(values, "\n")
+	}
+	return slices.ContainsFunc(anyJWT.FindAllString(text, 16), func(t string) bool { return signedUnder(t, b.key.secret) })
 }
 
 func badDoor(ctx context.Context, b *bench, c *badCredential, name, field string) ([]door, string, error) {
@@ -184,6 +210,7 @@ func badDoor(ctx context.Context, b *bench, c *badCredential, name, field string
 		if err != nil {
 			return nil, "", err
 		}
+		b.users[0].forget() // where only the latest sign-in counts
 		credential = made
 	}
 	return []door{{name: name, as: &credential, ofUser: b.users[0]}}, "", nil
@@ -207,10 +234,59 @@ func jwtDoors(make func(token string, t *jwt) []door) func(context.Context, *ben
 	}
 }
 
+// editedDoors are credentials that somebody made of a good one: of a JWT, with another payload under its signature; of anything
+// else, with a character changed, and with another user named where the first one is, as it is or under base64 or hex.
+func (b *bench) editedDoors(credential string, u *user) []door {
+	var all []door
+	if t := readJWT(credential); t != nil {
+		header, body, signature := segments(credential)
+		for name, text := range map[string]string{
+			"another payload under the same signature": header + "." + b64(string(t.claims.set("exp", 4102444800).set("selo_check", true).encode())) + "." + signature,
+			"no signature": header + "." + body + ".",
+		} {
+			all = append(all, door{name: name, as: &text})
+		}
+		return all
+	}
+	middle := len(credential) / 2
+	changed := credential[:middle] + string("ab"[one(credential[middle] == 'a')]) + credential[middle+1:]
+	all = append(all, door{name: "a credential with one character changed", as: &changed})
+	other := b.users[0]
+	if other == u {
+		other = b.users[1]
+	}
+	for _, form := range []struct {
+		name   string
+		decode func(string) ([]byte, error)
+		encode func([]byte) string
+	}{
+		{"as it is", func(s string) ([]byte, error) { return []byte(s), nil }, func(b []byte) string { return string(b) }},
+		{"under percent-encoding", func(s string) ([]byte, error) { t, err := url.QueryUnescape(s); return []byte(t), err }, func(b []byte) string { return url.QueryEscape(string(b)) }},
+		{"under base64", base64.StdEncoding.DecodeString, base64.StdEncoding.EncodeToString},
+		{"under base64", base64.RawStdEncoding.DecodeString, base64.RawStdEncoding.EncodeToString},
+		{"under base64url", base64.RawURLEncoding.DecodeString, base64.RawURLEncoding.EncodeToString},
+		{"under hex", hex.DecodeString, hex.EncodeToString},
+	} {
+		plain, err := form.decode(credential)
+		if err != nil {
+			continue
+		}
+		swapped := string(plain)
+		for _, pair := range [][2]string{{u.cpf.Digits(), other.cpf.Digits()}, {masked(u.cpf), masked(other.cpf)}, {u.name, other.name}} {
+			swapped = strings.ReplaceAll(swapped, pair[0], pair[1])
+		}
+		if swapped != string(plain) {
+			text := form.encode([]byte(swapped))
+			all = append(all, door{name: "a credential in which one user was named instead of another, " + form.name, as: &text})
+		}
+	}
+	return all
+}
+
 func pathDoors() []door {
 	spell := func(name string, change func(path string) string) door {
 		return door{name: name, edits: []edit{func(r *request) {
-			path := change(r.url.EscapedPath())
+			path := change("/" + strings.TrimPrefix(r.url.EscapedPath(), "/"))
 			if strings.HasPrefix(path, "//") {
 				r.url.Path, r.url.RawPath = path, ""
 				return
@@ -220,10 +296,20 @@ func pathDoors() []door {
 	}
 	lastSlash := func(p string) int { return strings.LastIndexByte(p, '/') }
 	return []door{
-		spell("a slash at the end", func(p string) string { return p + "/" }),
+		spell("a slash more or less at the end", func(p string) string {
+			if less, ok := strings.CutSuffix(p, "/"); ok && less != "" {
+				return less
+			}
+			return p + "/"
+		}),
 		spell("two slashes at the front", func(p string) string { return "/" + p }),
 		spell("a dot segment", func(p string) string { i := lastSlash(p); return p[:i] + "/." + p[i:] }),
-		spell("an encoded letter", func(p string) string { i := lastSlash(p) + 1; return p[:i] + fmt.Sprintf("%%%02X", p[i]) + p[i+1:] }),
+		spell("an encoded letter", func(p string) string {
+			if i := lastSlash(strings.TrimRight(p, "/")) + 1; i < len(p) {
+				return p[:i] + fmt.Sprintf("%%%02X", p[i]) + p[i+1:]
+			}
+			return p + "%2F"
+		}),
 		spell("upper case", strings.ToUpper),
 		spell("a path parameter", func(p string) string { return p + ";a=b" }),
 		spell("an ending", func(p string) string { return p + ".json" }),
@@ -233,6 +319,44 @@ func pathDoors() []door {
 			r.url.Path, r.url.RawPath = "/", ""
 		}}},
 	}
+}
+
+// wrongPassword signs in with what is not the user's, in the place of each of their secrets.
+func wrongPassword(ctx context.Context, b *bench) (verdict, error) {
+	u, _ := b.pair()
+	var wrong values
+	for _, name := range u.secrets {
+		for i := range b.target.Login {
+			if b.target.Login[i].usesIn("", name) {
+				wrong = wrong.with(values{name: "wrong-" + newUUID()})
+			}
+		}
+	}
+	if len(wrong) == 0 {
+		return notApplicable("no step of login has a secret of the user"), nil
+	}
+	const want = "no credential"
+	v := u.values.with(wrong)
+	var x sent
+	for i := range b.target.Login {
+		var err error
+		if x, err = b.send(ctx, &b.target.Login[i], v, false, nil); err != nil {
+			return verdict{}, err
+		}
+		v = b.taken(&b.target.Login[i], v, x.answer, u)
+	}
+	if v[valueCredential] == "" {
+		return passed("no credential came out").with(b, x, want), nil
+	}
+	b.redact.hideSecret([]byte(v[valueCredential]), "credential")
+	s, err := b.ask(ctx, asking{user: u, values: values{valueCredential: v[valueCredential]}})
+	if err != nil {
+		return verdict{}, err
+	}
+	if s.token != "" {
+		return failed("signing in with a wrong secret gave a credential, and that a token").with(b, x, want).with(b, s.last, "no token"), nil
+	}
+	return passed("what came out got no token").with(b, s.last, "no token"), nil
 }
 
 func afterLogout(ctx context.Context, b *bench) (verdict, error) {
@@ -247,6 +371,7 @@ func afterLogout(ctx context.Context, b *bench) (verdict, error) {
 	if err != nil {
 		return verdict{}, err
 	}
+	defer u.forget() // signing in, or out, may have ended the session of before
 	as := v.with(values{valueCredential: credential})
 	before, err := b.ask(ctx, asking{user: u, values: as, ideal: true})
 	if err != nil {
@@ -330,9 +455,60 @@ func submitWithoutCredentials(ctx context.Context, b *bench) (verdict, error) {
 		return verdict{}, err
 	}
 	if yes {
-		return failed("access was granted to nobody in particular").with(b, x, "anything but access"), nil
+		return failed("access was granted without any credential").with(b, x, "anything but access"), nil
 	}
 	return passed("refused").with(b, x, "anything but access"), nil
+}
+
+// submitBadCredentials hands an honest response in at the doors at which no token is had either.
+func submitBadCredentials(ctx context.Context, b *bench) (verdict, error) {
+	if !b.target.Submit.Request.usesIn("", valueCredential) {
+		return notApplicable("handing in a response needs no credential, which submit-without-credentials says"), nil
+	}
+	u, other := b.pair()
+	credential, err := b.credentialOf(ctx, u)
+	if err != nil {
+		return verdict{}, err
+	}
+	garbage := newUUID()
+	doors := append([]door{{name: "a random text", as: &garbage}}, b.editedDoors(credential, u)...)
+	if t := readJWT(credential); t != nil {
+		unsigned := b64(string(t.header.set("alg", "none").encode())) + "." + b64(string(t.claims.encode())) + "."
+		weak := sandbox.Sign([]byte("secret"), t.header.set("alg", "HS256").encode(), t.claims.encode())
+		doors = append(doors, door{name: "an unsigned credential", as: &unsigned}, door{name: "a credential under a guessable key", as: &weak})
+	}
+	var named []edit
+	for _, h := range identityHeaders {
+		named = append(named, setHeader(h, u.name))
+	}
+	doors = append(doors, door{name: "headers that name the user", edits: named})
+	const want = "anything but access"
+	var shown verdict
+	for _, d := range doors {
+		s, err := b.open(ctx, u)
+		if err != nil {
+			return verdict{}, err
+		}
+		h := handing{session: s, forged: b.signed("honest", b.honestPayload(u)), edits: d.edits, nobody: d.as == nil}
+		if d.as != nil {
+			h.as = values{valueCredential: *d.as}
+		}
+		if strings.HasPrefix(d.name, "a credential in which one user was named") { // a response that is that one's own
+			h.forged = b.signed("honest, about the other user", b.honestPayload(other))
+			if b.submitsSession() {
+				continue
+			}
+		}
+		yes, x, err := b.submit(ctx, h)
+		if err != nil {
+			return verdict{}, err
+		}
+		if yes {
+			return failed("access was granted for "+d.name).with(b, x, want), nil
+		}
+		shown = passed("refused").with(b, x, want)
+	}
+	return shown, nil
 }
 
 // burst asks for many tokens at once, as one user. It comes last: whoever is limited then must not be needed any more.
@@ -388,7 +564,7 @@ func burst(ctx context.Context, b *bench) (verdict, error) {
 	case first != nil && refusals == 0:
 		return verdict{}, first
 	case refusals == 0:
-		return failed(fmt.Sprintf("%s got %d tokens in a row, and could have had more", u.name, tokens)), nil
+		return failed(fmt.Sprintf("%s got %d tokens in a row; limits.burst says how many are asked for, and must be above the server's limit", u.name, tokens)), nil
 	}
-	return passed(fmt.Sprintf("refused after %d tokens", tokens)).with(b, refused, "a refusal, sooner or later"), nil
+	return passed(fmt.Sprintf("refused after %d more", tokens)).with(b, refused, "a refusal, sooner or later"), nil
 }

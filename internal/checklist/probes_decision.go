@@ -216,7 +216,7 @@ func contentProbes() []Probe {
 			func(b *bench, actor, _ *user) []forged {
 				old := b.responseAge + 60e9
 				return []forged{
-					b.signed(fmt.Sprintf("signed %v ago", old), b.payloadAt(actor, b.now().Add(-old))),
+					b.signed("signed "+inWords(old)+" ago", b.payloadAt(actor, b.now().Add(-old))),
 					b.signed("signed a day ago", b.payloadAt(actor, b.now().Add(-24*3600e9))),
 				}
 			}),
@@ -230,6 +230,7 @@ func contentProbes() []Probe {
 		refused("future", "A response dated in the future is refused", "Resposta com data futura é recusada", finding.High,
 			func(b *bench, actor, _ *user) []forged {
 				return []forged{
+					b.signed("signed ten minutes from now", b.payloadAt(actor, b.now().Add(600e9))),
 					b.signed("signed an hour from now", b.payloadAt(actor, b.now().Add(3600e9))),
 					b.signed("signed in ten years", b.payloadAt(actor, b.now().Add(10*365*24*3600e9))),
 				}

@@ -21,7 +21,7 @@ func replayProbes() []Probe {
 			run: func(ctx context.Context, b *bench) (verdict, error) { return usedTwice(ctx, b, second, elsewhere) }}
 	}
 	same := func(_ *bench, _ *user, _ payload, first forged) []forged {
-		return []forged{{"the same once more", first.response}}
+		return []forged{{"the same response", first.response}}
 	}
 	return []Probe{
 		again("replay", "A response is granted once", "Uma resposta é aceita uma única vez", finding.Critical, same, false),
@@ -35,6 +35,40 @@ func replayProbes() []Probe {
 				return []forged{b.signed("the same attempt, signed again in another order", turned), b.signed("the same attempt, with another time", p.set("iat", b.now().Unix()+1))}
 			}, true),
 		{
+			ID: "replay-late", Title: "A used response is refused later, too", TitlePT: "Resposta já usada também é recusada mais tarde",
+			Topic: 5, Severity: finding.Critical, grants: true, when: atEnd,
+			begin: func(ctx context.Context, b *bench) error {
+				u := b.early.first.user
+				f := b.signed("used at the start of the check", b.honestPayload(u))
+				s, err := b.open(ctx, u)
+				if err != nil {
+					return err
+				}
+				yes, _, err := b.submit(ctx, handing{session: s, forged: f, ideal: true})
+				if err == nil && yes {
+					b.early.used = &f
+				}
+				return err
+			},
+			run: func(ctx context.Context, b *bench) (verdict, error) {
+				if b.early.used == nil {
+					return verdict{}, interruptedf("the first use was not granted, so the second proves nothing")
+				}
+				s, err := b.open(ctx, b.early.first.user)
+				if err != nil {
+					return verdict{}, err
+				}
+				const want = "anything but access"
+				yes, x, err := b.submit(ctx, handing{session: s, forged: *b.early.used})
+				switch {
+				case err != nil:
+					return verdict{}, err
+				case yes:
+					return failed("a response that had been granted at the start was granted again at the end").with(b, x, want), nil
+				}
+				return passed("refused").with(b, x, want), nil
+			},
+		}, {
 			ID: "replay-parallel", Title: "Of parallel posts of one response at most one is granted", TitlePT: "De envios simultâneos da mesma resposta, no máximo um é aceito",
 			Topic: 5, Severity: finding.Critical, grants: true,
 			run: func(ctx context.Context, b *bench) (verdict, error) {

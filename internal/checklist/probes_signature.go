@@ -6,8 +6,11 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
+	"fmt"
+	"net/http"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/selo-id/selo/internal/finding"
 	"github.com/selo-id/selo/internal/sandbox"
 )
@@ -30,6 +33,11 @@ func signatureProbes() []Probe {
 				header, body, _ := segments(b.signed("", b.honestPayload(actor)).response)
 				return []forged{{"without a signature", header + "." + body + "."}, {"without its third part", header + "." + body}}
 			}),
+		{
+			ID: "unsigned-otherwise", Title: "An unsigned response is refused by every method, type and switch", TitlePT: "Resposta sem assinatura é recusada por qualquer método, tipo ou parâmetro",
+			Topic: 5, Severity: finding.Critical, grants: true,
+			run: unsignedOtherwise,
+		},
 		refused("alg-none", "The algorithm none is refused, however it is spelled", "O algoritmo none é recusado em qualquer grafia", finding.Critical,
 			func(b *bench, actor, _ *user) []forged {
 				var all []forged
@@ -49,6 +57,11 @@ func signatureProbes() []Probe {
 					signedBy("signed with the empty key", nil, b.honestPayload(actor)),
 					signedBy("signed with the client ID", []byte(b.key.clientID), b.honestPayload(actor)),
 					signedBy("signed with the word secret", []byte("secret"), b.honestPayload(actor)),
+					signedBy("signed with the word undefined, as a variable that is not set", []byte("undefined"), b.honestPayload(actor)),
+					signedBy("signed with the word null", []byte("null"), b.honestPayload(actor)),
+					signedBy("signed with the word None", []byte("None"), b.honestPayload(actor)),
+					signedBy("signed with the word changeme", []byte("changeme"), b.honestPayload(actor)),
+					signedBy("signed with your-256-bit-secret, as in the examples", []byte("your-256-bit-secret"), b.honestPayload(actor)),
 				}
 			}),
 		otherKeyProbe("sandbox-key", "A response signed with the other environment's key is refused", "Resposta assinada com a chave do outro ambiente é recusada", "other_keys.sandbox",
@@ -106,7 +119,10 @@ func signatureProbes() []Probe {
 					mac[at] ^= 1
 					return forged{label, header + "." + body + "." + base64.RawURLEncoding.EncodeToString(mac)}
 				}
-				return []forged{flip("with the first byte of the signature changed", 0), flip("with the last byte of the signature changed", sha256.Size-1)}
+				header, body, signature := segments(b.signed("", b.honestPayload(actor)).response)
+				otherCase := forged{"with the letters of the signature in the other case", header + "." + body + "." + swapCase(signature)}
+				return []forged{flip("with the first byte of the signature changed", 0), flip("with a byte in the middle of the signature changed", sha256.Size/2),
+					flip("with the last byte of the signature changed", sha256.Size-1), otherCase}
 			}),
 		{
 			ID: "signature-reencoded", Title: "A response has one accepted encoding", TitlePT: "A resposta tem uma única codificação aceita",
@@ -136,6 +152,54 @@ func signatureProbes() []Probe {
 	}
 }
 
+// unsignedOtherwise hands a response without a signature in in the ways for which servers have another branch: other methods,
+// other types of the body, and the switches that developers leave behind.
+func unsignedOtherwise(ctx context.Context, b *bench) (verdict, error) {
+	u, _ := b.pair()
+	step := &b.target.Submit.Request
+	var tries []handing
+	for _, m := range []string{http.MethodPost, http.MethodPut, http.MethodPatch} {
+		if m != step.method() {
+			tries = append(tries, handing{edits: []edit{func(r *request) { r.method = m }}})
+		}
+	}
+	switch fields := step.fields(); {
+	case step.JSON != nil && fields != nil:
+		tries = append(tries, handing{edits: []edit{asFields(formBody)}}, handing{edits: []edit{asFields(multipartBody)}})
+	case fields != nil:
+		tries = append(tries, handing{edits: []edit{asFields(jsonBody)}})
+	}
+	var inBody, inQuery, inHeaders []edit
+	for _, name := range []string{"debug", "test", "testMode", "mock", "dryRun", "sandbox", "skipVerification", "skip_verification", "bypass"} {
+		inBody = append(inBody, addField(name, jsontext.Value("true"), true))
+		inQuery = append(inQuery, addQuery(name, "true"))
+		inHeaders = append(inHeaders, setHeader("X-"+name, "true"))
+	}
+	tries = append(tries, handing{edits: inBody}, handing{edits: inQuery}, handing{edits: inHeaders})
+	const want = "anything but access"
+	var shown verdict
+	for i, h := range append([]handing{{}}, tries...) {
+		s, err := b.open(ctx, u)
+		if err != nil {
+			return verdict{}, err
+		}
+		p := b.honestPayload(u)
+		h.session, h.forged = s, forged{"signed by nobody", sandbox.Sign([]byte(newUUID()), []byte(goodHeader), p.encode())}
+		yes, x, err := b.submit(ctx, h)
+		if err != nil {
+			return verdict{}, err
+		}
+		if yes && i == 0 {
+			return notApplicable("such a response is granted in the usual way as well, which wrong-key says"), nil
+		}
+		if yes {
+			return failed("a response that nobody signed was granted").with(b, x, want), nil
+		}
+		shown = passed("refused").with(b, x, want)
+	}
+	return shown, nil
+}
+
 func honestGranted(ctx context.Context, b *bench) (verdict, error) {
 	const want = "access"
 	var shown verdict
@@ -145,8 +209,9 @@ func honestGranted(ctx context.Context, b *bench) (verdict, error) {
 			return verdict{}, err
 		}
 		if !yes {
-			return failed("a response as the provider signs it was refused, so nothing that is refused proves anything: is it the right key, product, purpose, and submit.granted?").
-				with(b, x, want), nil
+			v := verdict{outcome: finding.Inconclusive, message: fmt.Sprintf("a response as the provider signs it was refused with the status %d, so nothing that is refused proves anything; "+
+				"check.yaml has another key, product, CPF or submit than the server, or the server refuses everybody", x.answer.status)}
+			return v.with(b, x, want), nil
 		}
 		if shown.outcome == "" {
 			shown = passed("granted").with(b, x, want)
@@ -189,6 +254,18 @@ func reEncoded(response string) []forged {
 		{"written with a space before it", " " + response},
 		{"written with a part more", response + "." + "AAAA"},
 	}
+}
+
+func swapCase(s string) string {
+	return strings.Map(func(c rune) rune {
+		switch {
+		case c >= 'a' && c <= 'z':
+			return c - 'a' + 'A'
+		case c >= 'A' && c <= 'Z':
+			return c - 'A' + 'a'
+		}
+		return c
+	}, s)
 }
 
 const base64Alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

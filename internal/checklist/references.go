@@ -145,6 +145,7 @@ func references() map[string]finding.Reference {
 		"cwe-613":  c("613"),  // expiration
 		"cwe-636":  c("636"),  // failing open
 		"cwe-639":  c("639"),  // a key that the user controls
+		"cwe-489":  c("489"),  // switches that developers left behind
 		"cwe-674":  c("674"),  // recursion
 		"cwe-755":  c("755"),  // exceptional conditions
 		"cwe-770":  c("770"),  // no limits

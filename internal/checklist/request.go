@@ -38,7 +38,8 @@ type values map[string]string
 
 // with returns the values and others that go before them.
 func (v values) with(more values) values {
-	all := maps.Clone(v)
+	all := make(values, len(v)+len(more))
+	maps.Copy(all, v)
 	maps.Copy(all, more)
 	return all
 }
@@ -98,21 +99,23 @@ type edit func(*request)
 // out whole.
 func (s *Step) build(base *url.URL, v values) (*request, error) {
 	v = v.with(values{valueUUID: newUUID()})
-	target, query, hasQuery := strings.Cut(s.URL, "?")
-	text := v.fill(target, url.PathEscape)
-	if hasQuery {
-		text += "?" + v.fill(query, url.QueryEscape)
+	target, query, _ := strings.Cut(s.URL, "?")
+	r := &request{method: s.method(), url: new(url.URL), header: make(http.Header)}
+	// What is filled in cannot change where a request goes: a host has no placeholders, and a path is never read as a URL.
+	if rest, absolute := cutHost(target); absolute != nil {
+		r.url, target = absolute, rest
+	} else {
+		*r.url = *base
+		r.url.Path, r.url.RawPath = "", ""
+		target = strings.TrimSuffix(base.EscapedPath(), "/") + target
 	}
-	ref, err := url.Parse(text)
+	r.url.RawPath = v.fill(target, url.PathEscape)
+	path, err := url.PathUnescape(r.url.RawPath)
 	if err != nil {
 		return nil, fmt.Errorf("the URL of a step is none once its values stand in it")
 	}
-	r := &request{method: s.method(), url: base.ResolveReference(ref), header: make(http.Header)}
-	if ref.Host == "" { // a path is added to that of the base, and does not replace it
-		r.url = base.JoinPath()
-		r.url.RawQuery = ref.RawQuery
-		r.url.Path, r.url.RawPath = strings.TrimSuffix(base.Path, "/")+ref.Path, strings.TrimSuffix(base.EscapedPath(), "/")+ref.EscapedPath()
-	}
+	r.url.Path = path
+	r.url.RawQuery = v.fill(query, url.QueryEscape)
 	for name, value := range s.Headers {
 		if !slices.ContainsFunc(names(value), func(n string) bool { return v[n] == "" }) {
 			r.header.Set(name, oneLine(v.fill(value, asItIs)))
@@ -148,6 +151,16 @@ func (s *Step) build(base *url.URL, v values) (*request, error) {
 		r.header.Set("Content-Type", contentType)
 	}
 	return r, nil
+}
+
+// cutHost takes scheme and host off an absolute URL; absolute is nil for a path.
+func cutHost(target string) (path string, absolute *url.URL) {
+	scheme, rest, ok := strings.Cut(target, "://")
+	if !ok || strings.ContainsAny(scheme, "/{") {
+		return target, nil
+	}
+	host, path, _ := strings.Cut(rest, "/")
+	return "/" + path, &url.URL{Scheme: strings.ToLower(scheme), Host: host}
 }
 
 func (s *Step) method() string {
@@ -220,6 +233,64 @@ func (s *Step) usesIn(part, name string) (yes bool) {
 	return yes
 }
 
+// fields are the names of the step's body and their texts, nil when it is not a flat list of them.
+func (s *Step) fields() map[string]string {
+	switch {
+	case s.Form != nil:
+		return s.Form
+	case s.Multipart != nil:
+		return s.Multipart
+	}
+	object, ok := s.JSON.(map[string]any)
+	if !ok {
+		return nil
+	}
+	all := make(map[string]string)
+	for name, value := range object {
+		text, ok := value.(string)
+		if !ok {
+			return nil
+		}
+		all[name] = text
+	}
+	return all
+}
+
+// asFields writes a flat body anew as another kind.
+func asFields(kind bodyKind) edit {
+	return func(r *request) {
+		fields := make(map[string]string)
+		switch r.kind {
+		case jsonBody:
+			_ = json.Unmarshal(r.body, &fields) // flat, as fields says
+		case formBody:
+			form, _ := url.ParseQuery(string(r.body)) // ours
+			for name := range form {
+				fields[name] = form.Get(name)
+			}
+		default:
+			return
+		}
+		step := Step{Method: r.method}
+		switch kind {
+		case jsonBody:
+			object := make(map[string]any)
+			for name, value := range fields {
+				object[name] = value
+			}
+			step.JSON = object
+		case formBody:
+			step.Form = fields
+		default:
+			step.Multipart = fields
+		}
+		if made, err := step.build(r.url, nil); err == nil {
+			r.kind, r.body = made.kind, made.body
+			r.header.Set("Content-Type", made.header.Get("Content-Type"))
+		}
+	}
+}
+
 // setHeader, addQuery and addField are edits that put something into a request beside what belongs there.
 func setHeader(name, value string) edit {
 	return func(r *request) { r.header.Set(name, value) }
@@ -241,6 +312,17 @@ func addQuery(name, value string) edit {
 			r.url.RawQuery += "&"
 		}
 		r.url.RawQuery += url.QueryEscape(name) + "=" + url.QueryEscape(value)
+	}
+}
+
+// asForm gives a request that has no body the kind of one that a form has, so that what is added becomes a field of it.
+func asForm(r *request) {
+	if r.kind == noBody {
+		r.kind = formBody
+		r.header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if r.method == http.MethodGet {
+			r.method = http.MethodPost
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/selo-id/selo/internal/finding"
@@ -57,12 +58,17 @@ func (c *Check) Run(ctx context.Context, o Options) (*finding.Report, error) {
 // start makes what belongs to one run.
 func (b *bench) start(version string) {
 	b.client = newClient(version, b.rate)
+	b.client.hosts = b.origins()
 	b.watch = &watch{disclosed: make(map[string]sent), tokens: func(t string) bool {
 		return len(b.key.secret) > 0 && signedUnder(t, b.key.secret)
 	}}
 	for _, k := range []*accessKey{&b.key, b.retired, b.sandbox} {
 		if k != nil && len(k.secret) >= 8 { // a shorter one is found everywhere
 			b.watch.secrets = append(b.watch.secrets, encodings(k.secret)...)
+			if b.watch.hidden == nil {
+				b.watch.hidden = new(redactor)
+			}
+			b.watch.hidden.hideSecret(k.secret, "client secret")
 		}
 	}
 	b.client.watch = b.watch
@@ -92,6 +98,9 @@ func (b *bench) chosen(o Options) ([]Probe, error) {
 	}
 	for _, id := range slices.Concat(o.Only, slices.Sorted(maps.Keys(o.Skip))) {
 		if !known(id) {
+			if valueName.MatchString(strings.ReplaceAll(id, "-", "_")) {
+				return nil, cannotRunf("there is no probe %s; selo check list has them all", id)
+			}
 			return nil, cannotRunf("there is no probe of that ID; selo check list has them all")
 		}
 	}
@@ -120,6 +129,11 @@ func (b *bench) run(ctx context.Context, o Options, probes []Probe) (*finding.Re
 	needsGrant := false
 	for _, p := range probes {
 		needsGrant = needsGrant || p.grants && p.ID != honestID
+	}
+	if needsGrant {
+		if err := b.sane(ctx); err != nil {
+			return nil, err
+		}
 	}
 	var notGranted string // why a refusal proves nothing; "" while it does
 	if needsGrant {
@@ -160,6 +174,27 @@ func (b *bench) run(ctx context.Context, o Options, probes []Probe) (*finding.Re
 		since = nil
 		return nil
 	}
+	var doors []string // the same, of those that ask for tokens which must not come
+	checkDoors := func() error {
+		defer func() { doors = nil }()
+		for _, u := range b.users[:2] {
+			_, err := b.open(ctx, u)
+			why, interrupted := isInterrupted(err)
+			switch {
+			case err == nil:
+			case !interrupted:
+				return err
+			default:
+				for _, id := range doors {
+					f := found[id]
+					f.Outcome, f.Message = finding.Inconclusive, "no token came, and meanwhile an honest user got none ("+b.redact.text(why)+"), so that proves nothing"
+					found[id] = f
+				}
+				return nil
+			}
+		}
+		return nil
+	}
 	for i, p := range probes {
 		if o.Progress != nil {
 			o.Progress(i, len(probes), p, nil)
@@ -172,7 +207,7 @@ func (b *bench) run(ctx context.Context, o Options, probes []Probe) (*finding.Re
 		case p.grants && notGranted != "" && p.ID != honestID && p.when != atEnd:
 			f.Outcome, f.Message = finding.Inconclusive, notGranted+", so a refusal proves nothing"
 		default:
-			v, err := p.run(ctx, b)
+			v, err := p.attempt(ctx, b)
 			if why, ok := isInterrupted(err); ok {
 				v = verdict{outcome: finding.Inconclusive, message: why, evidence: v.evidence}
 			} else if err != nil {
@@ -195,6 +230,14 @@ func (b *bench) run(ctx context.Context, o Options, probes []Probe) (*finding.Re
 		if p.grants && f.Outcome == finding.Pass && p.when != atEnd {
 			since = append(since, p.ID)
 		}
+		if !p.grants && f.Outcome == finding.Pass && p.when == inTurn && p.Topic > 0 && p.Topic < 5 {
+			doors = append(doors, p.ID)
+		}
+		if lastOfKind := i == len(probes)-1 || probes[i+1].when != inTurn || probes[i+1].Topic != p.Topic; len(doors) >= controlEvery/2 || len(doors) > 0 && lastOfKind {
+			if err := checkDoors(); err != nil {
+				return nil, err
+			}
+		}
 		if len(since) >= controlEvery || len(since) > 0 && (i == len(probes)-1 || probes[i+1].when != inTurn) {
 			if err := check(); err != nil {
 				return nil, err
@@ -209,6 +252,16 @@ func (b *bench) run(ctx context.Context, o Options, probes []Probe) (*finding.Re
 }
 
 const honestID = "honest-granted"
+
+// attempt runs a probe. One that breaks breaks nothing else.
+func (p *Probe) attempt(ctx context.Context, b *bench) (v verdict, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			v, err = verdict{}, interruptedf("the probe itself broke; please report this: %.200v", r)
+		}
+	}()
+	return p.run(ctx, b)
+}
 
 // knock gets a token for each of the first two users, without which there is nothing to check.
 func (b *bench) knock(ctx context.Context) error {
@@ -229,6 +282,22 @@ func (b *bench) knock(ctx context.Context) error {
 	return nil
 }
 
+// sane refuses a meaning of "granted" that is true of an answer which says no itself.
+func (b *bench) sane(ctx context.Context) error {
+	s, err := b.open(ctx, b.users[0])
+	if err == nil {
+		var yes bool
+		var x sent
+		if yes, x, err = b.submit(ctx, handing{session: s, forged: forged{"no response at all", "selo-check"}}); err == nil && yes && x.answer.status >= 400 {
+			return cannotRunf("submit.granted is true of the answer to a response that is none, which had the status %d", x.answer.status)
+		}
+	}
+	if _, ok := isInterrupted(err); ok {
+		return nil // the control will meet it again
+	}
+	return err
+}
+
 // control hands in an honest response. It returns why the refusals of before prove nothing, or "".
 func (b *bench) control(ctx context.Context) (string, error) {
 	for _, u := range b.users[:2] {
@@ -240,7 +309,7 @@ func (b *bench) control(ctx context.Context) (string, error) {
 			return "", err
 		}
 		if !yes {
-			return fmt.Sprintf("an honest response of %s was not granted (status %d)", b.redact.text(u.name), x.answer.status), nil
+			return fmt.Sprintf("an honest response of %s was not granted (the answer had the status %d)", b.redact.text(u.name), x.answer.status), nil
 		}
 	}
 	return "", nil
@@ -248,10 +317,9 @@ func (b *bench) control(ctx context.Context) (string, error) {
 
 // report puts the findings in the order of the topics.
 func (b *bench) report(o Options, started time.Time, found map[string]finding.Finding) *finding.Report {
-	t := b.target
 	r := &finding.Report{
 		Tool: "selo check", Version: o.Version, Target: b.base.String(), Started: started.UTC().Truncate(time.Second), Took: b.now().Sub(started).Round(time.Millisecond),
-		About:  []finding.Fact{{Name: "product", Value: t.Product}, {Name: "environment", Value: t.Environment}, {Name: "requests", Value: fmt.Sprint(b.client.sent)}},
+		About:  b.about(o, found),
 		Topics: Topics(),
 	}
 	for _, topic := range r.Topics {
@@ -263,6 +331,56 @@ func (b *bench) report(o Options, started time.Time, found map[string]finding.Fi
 		}
 	}
 	return r
+}
+
+// about says what a reader must know who was not there: above all what was not tried.
+func (b *bench) about(o Options, found map[string]finding.Finding) []finding.Fact {
+	t := b.target
+	facts := []finding.Fact{{Name: "product", Value: t.Product}, {Name: "environment", Value: t.Environment}}
+	add := func(name, format string, args ...any) {
+		facts = append(facts, finding.Fact{Name: name, Value: b.redact.text(fmt.Sprintf(format, args...))})
+	}
+	if b.key.clientID != "" {
+		add("access key", "%s", b.key.clientID)
+	}
+	add("acceptable", "tokens of %s, responses of %s", inWords(b.tokenLifetime), inWords(b.responseAge))
+	all := len(Probes())
+	switch n := len(found); {
+	case t.Environment == environmentProduction:
+		add("probes", "%d of %d: in production only the harmless ones run", n, all)
+	case n < all:
+		add("probes", "%d of %d: the others were not asked for", n, all)
+	}
+	missing := make(map[string][]string)
+	for _, id := range slices.Sorted(maps.Keys(found)) {
+		if f := found[id]; f.Outcome == finding.NotApplicable {
+			if what, ok := strings.CutPrefix(f.Message, "describe "); ok {
+				what, _, _ = strings.Cut(what, " ")
+				missing[what] = append(missing[what], id)
+			}
+		}
+	}
+	for _, what := range slices.Sorted(maps.Keys(missing)) {
+		add("not tried", "%s, since check.yaml does not describe %s", strings.Join(missing[what], ", "), what)
+	}
+	add("requests", "%d", b.client.sent)
+	return facts
+}
+
+// inWords is a duration as people say it.
+func inWords(d time.Duration) string {
+	for _, unit := range []struct {
+		of   time.Duration
+		name string
+	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}} {
+		if d >= unit.of && d%unit.of == 0 {
+			if n := d / unit.of; n != 1 {
+				return fmt.Sprintf("%d %ss", n, unit.name)
+			}
+			return "1 " + unit.name
+		}
+	}
+	return d.Round(time.Second).String()
 }
 
 // rule is what a report says of a probe.

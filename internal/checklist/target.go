@@ -6,14 +6,15 @@ import "time"
 // everybody around it. `selo check init` writes a commented one. Secrets are files, names of environment variables or
 // commands; no value in a check.yaml is secret, except that CPFs may stand in it, since they are those of test users.
 type Target struct {
-	Target      string `yaml:"target"`               // base URL of the server, which paths below are added to
-	Environment string `yaml:"environment"`          // staging, or production: then only the harmless probes run
-	Product     string `yaml:"product"`              // "caf/face-authentication"
-	Shape       string `yaml:"shape,omitempty"`      // of the signed response: native (default) or web-2d, of face liveness
-	PolicyID    string `yaml:"policy_id,omitempty"`  // of Smart Auth
-	Exchanged   bool   `yaml:"exchanged,omitempty"`  // the token is a session token that the provider made
-	Key         *Key   `yaml:"key,omitempty"`        // the access key under test; not needed in production
-	OtherKeys   Others `yaml:"other_keys,omitempty"` // keys that must not work
+	Target      string         `yaml:"target"`               // base URL of the server, which paths below are added to
+	Environment string         `yaml:"environment"`          // staging, or production: then only the harmless probes run
+	Product     string         `yaml:"product"`              // "caf/face-authentication"
+	Shape       string         `yaml:"shape,omitempty"`      // of the signed response: native (default) or web-2d, of face liveness
+	PolicyID    string         `yaml:"policy_id,omitempty"`  // of Smart Auth
+	Response    map[string]any `yaml:"response,omitempty"`   // claims that signed responses have beside the usual, such as sdkVersion: "6.1.0"
+	Exchanged   bool           `yaml:"exchanged,omitempty"`  // the token is a session token that the provider made
+	Key         *Key           `yaml:"key,omitempty"`        // the access key under test; not needed in production
+	OtherKeys   Others         `yaml:"other_keys,omitempty"` // keys that must not work
 
 	Users []User `yaml:"users"` // two at least, with different credentials
 
@@ -123,6 +124,7 @@ const (
 	defaultRate          = 10
 	defaultLoopbackRate  = 100
 	defaultBurst         = 60
+	minBurst             = 10
 	maxBurst             = 2000
 	maxRate              = 1000
 )

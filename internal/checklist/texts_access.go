@@ -11,6 +11,13 @@ func accessTexts() map[string]text {
 			Snippets: []string{"identity"},
 			Refs:     []string{"asvs-8.2.1", "cwe-306", "api2", "masvs-auth-1"},
 		},
+		"wrong-password": {
+			What:     "A user signs in with random text in the place of each of their secrets, and a token is asked for with what comes out.",
+			Why:      "Whoever knows a user's name is that user.",
+			Fix:      "Compare what was given with a hash made for passwords, and give no credential when it differs. Leave signing in to an identity provider where you can.",
+			Snippets: []string{"identity"},
+			Refs:     []string{"asvs-6.8.4", "cwe-287", "api2"},
+		},
 		"garbage-credentials": {
 			What:     "A token is asked for with credentials that nobody issued: a random text, a JWT under a random key, and the word undefined.",
 			Why:      "The server looks whether a credential is there and not whether it is one. " + stranger,
@@ -40,8 +47,8 @@ func accessTexts() map[string]text {
 			Refs:     []string{"asvs-9.1.2", "rfc8725-3.1", "cwe-347", "api2"},
 		},
 		"credentials-edited": {
-			What:     "A token is asked for with a user's own JWT, once with its payload changed under the old signature, and once with the signature taken away.",
-			Why:      "The server decodes credentials and does not verify them. An attacker changes sub in their own credential and is any user they like.",
+			What:     "A token is asked for with what was made of a user's own credential: of a JWT, with another payload under its signature, and without one; of anything else, with a character changed, and with another user named in the place of this one, also under base64 or hex.",
+			Why:      "The server decodes credentials and does not verify them. An attacker puts another name into their own credential and is any user they like.",
 			Fix:      "Use the function of the JWT library that verifies, with the key and the algorithm given, and never the one that decodes. Refuse when it fails, and do not go on with what it read.",
 			Snippets: []string{"identity"},
 			Refs:     []string{"asvs-9.1.1", "asvs-6.8.2", "cwe-347", "api2"},
@@ -101,6 +108,13 @@ func accessTexts() map[string]text {
 			Fix:      "Demand the same credential for handing in as for the token, and look the session up by its user. Selo's API demands it for every call.",
 			Snippets: []string{"identity", "session"},
 			Refs:     []string{"asvs-8.2.1", "asvs-2.3.1", "cwe-306", "masvs-auth-1"},
+		},
+		"submit-bad-credentials": {
+			What:     "An honest response is handed in with random text for a credential, with what was made of the user's own one, unsigned, under a guessable key, and with headers that name the user.",
+			Why:      "The server looks who is calling when it gives a token, and not when it decides. Whoever has a session's id hands in a response for it, or is whom they say.",
+			Fix:      "Authenticate every request by the same code, before anything else of it is read.",
+			Snippets: []string{"identity"},
+			Refs:     []string{"asvs-9.1.1", "cwe-306", "api2"},
 		},
 		"burst": {
 			What:     "At the end of the check one user asks for many tokens, eight at a time: sixty, or limits.burst of check.yaml. One request at least must be refused.",

@@ -85,6 +85,13 @@ func contentTexts() map[string]text {
 			Snippets: []string{"once"},
 			Refs:     []string{"rfc7519-4.1.7", "cwe-294", "cwe-837"},
 		},
+		"replay-late": {
+			What:     "An honest response is granted at the start of the check, and handed in again by the same user at its end, in a new session.",
+			Why:      again + "The server keeps what was used in a cache that forgets, while the response is still fresh enough.",
+			Fix:      once,
+			Snippets: []string{"once"},
+			Refs:     []string{"rfc7519-4.1.7", "cwe-294", "cwe-837"},
+		},
 		"replay-reencoded": {
 			What:     "An honest response is granted, and then handed in again written in other ways: with padding, line breaks, other spare bits, a space before it and a fourth part. Each time in a new session.",
 			Why:      again + "A list of used responses that knows them by their text or its hash does not see it, for the text is another.",

@@ -70,6 +70,13 @@ func personTexts() map[string]text {
 			Snippets: []string{"claims", "session"},
 			Refs:     []string{"rfc8725-3.8", "asvs-2.3.1", "cwe-639"},
 		},
+		"cpf-in-submit": {
+			What:     "A response about another person, properly signed, is handed in with that person's CPF beside it: in the fields of check.yaml, under the usual names in the body, in the query and in headers.",
+			Why:      "The server compares the response with a CPF that the same request brings, so anybody's response passes for whoever hands it in.",
+			Fix:      "Compare with the CPF that was noted down with the session when the token was made. selo.Verify demands it as an argument of its own.",
+			Snippets: []string{"session", "claims", "verify"},
+			Refs:     []string{"asvs-8.2.2", "cwe-639", "api1"},
+		},
 		"session-other-user": {
 			What:     "A response about the first user is handed in, in the first user's session, with the second user's credential.",
 			Why:      "An attacker who learns or guesses a victim's session, or gets hold of their response before it was used, has the victim's check count for themselves.",

@@ -21,6 +21,13 @@ func signatureTexts() map[string]text {
 			Snippets: []string{"verify"},
 			Refs:     []string{"asvs-9.1.1", "asvs-6.8.2", "rfc8725-3.3", "cwe-347"},
 		},
+		"unsigned-otherwise": {
+			What:     "A response that nobody signed is handed in by other methods, in a body of another type, and with switches such as debug, test, mock and skipVerification in body, query and headers.",
+			Why:      "A second branch of the code, for an old client or for the developers, does not verify. An attacker finds it by trying.",
+			Fix:      "Have one function that decides, which every way in calls, and no switch that leaves it out. Refuse methods and types of bodies that the app does not use.",
+			Snippets: []string{"verify"},
+			Refs:     []string{"asvs-9.1.1", "cwe-347", "cwe-489"},
+		},
 		"alg-none": {
 			What:     "A user hands in an approved response whose header names the algorithm none, in four spellings, each with an empty signature and with a meaningless one.",
 			Why:      "The server lets the response say how it is to be verified. " + forger,

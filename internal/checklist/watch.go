@@ -11,6 +11,7 @@ import (
 // watch looks at every answer of the whole check for what no answer may hold. Some probes only read it.
 type watch struct {
 	secrets []encoding
+	hidden  *redactor                // of the client secrets alone, for other spellings of them
 	tokens  func(answer string) bool // a token of the access key stands in it
 
 	mu          sync.Mutex

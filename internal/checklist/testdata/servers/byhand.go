@@ -55,45 +55,39 @@ func readResponse(response string, secret []byte) (map[string]any, error) {
 
 // snippet: strict-json
 // Of {"isAlive":false,"isAlive":true} encoding/json takes the last, and other parsers the first: two programs then read two
-// answers in one signed response. Into a struct it also takes "isalive" and "iſAlive" for isAlive. So the tokens are read one
-// by one, a name is there once in an object and is what is written, and nothing stands after the object.
-func readObject(text []byte) (map[string]any, error) {
+// answers in one signed response. Into a struct it also takes "isalive" and "iſAlive" for isAlive. So it is read into a map,
+// where a name is what is written, and then once more for names that are there twice; and nothing stands after the object.
+func readObject(text []byte) (object map[string]any, err error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber() // a float would round
-	value, err := readValue(d, 0)
-	object, ok := value.(map[string]any)
-	if _, more := d.Token(); err != nil || !ok || !errors.Is(more, io.EOF) || !utf8.Valid(text) {
+	err = d.Decode(&object)
+	if _, more := d.Token(); err != nil || object == nil || !errors.Is(more, io.EOF) || !utf8.Valid(text) || nameTwice(json.NewDecoder(bytes.NewReader(text))) {
 		return nil, errRefused("payload_invalid")
 	}
 	return object, nil
 }
 
-func readValue(d *json.Decoder, depth int) (any, error) {
-	token, err := d.Token()
-	open, nested := token.(json.Delim)
-	if err != nil || nested && depth > 16 {
-		return nil, errRefused("payload_invalid")
-	} else if !nested {
-		return token, nil
+// nameTwice reads a value that is known to be JSON.
+func nameTwice(d *json.Decoder) bool {
+	token, _ := d.Token()
+	if token != json.Delim('{') && token != json.Delim('[') {
+		return false
 	}
-	object, list := map[string]any{}, []any{}
+	seen := make(map[any]bool)
 	for d.More() {
-		name := ""
-		if open == '{' {
-			key, _ := d.Token() // a decoder that has failed goes on failing
-			name, _ = key.(string)
+		if token == json.Delim('{') {
+			name, _ := d.Token()
+			if seen[name] {
+				return true
+			}
+			seen[name] = true
 		}
-		value, err := readValue(d, depth+1)
-		if _, twice := object[name]; err != nil || twice && open == '{' {
-			return nil, errRefused("payload_invalid")
+		if nameTwice(d) {
+			return true
 		}
-		object[name], list = value, append(list, value)
 	}
-	_, err = d.Token()
-	if open == '{' {
-		return object, err
-	}
-	return list, err
+	_, _ = d.Token() // its end
+	return false
 }
 
 // end

@@ -32,6 +32,7 @@ type Flawed struct {
 	mu        sync.Mutex
 	sessions  map[string]*handSession
 	used      map[string]bool          // what a response is known by
+	lately    []string                 // the same, of a guard that does not keep them for ever
 	together  map[string]chan struct{} // of responses that are between check and set
 	signedOut map[string]bool          // credentials, by id
 	verified  map[string]credential    // credentials, by signature
@@ -187,6 +188,9 @@ func (s *Flawed) letsNobodyIn(c caller) bool {
 
 // response decides.
 func (s *Flawed) response(w http.ResponseWriter, r *http.Request, c caller) {
+	if s.is("credentials-decoded-at-submit") && c.who == nil { // "the token request has verified it"
+		c.who = s.decodedOnly(r)
+	}
 	if c.who == nil && !(s.is("submit-open", "owner-checked-if-signed-in") && !c.tried) {
 		refuse(w, http.StatusUnauthorized)
 		return

@@ -2,6 +2,7 @@ package servers
 
 import (
 	"context"
+	"encoding/base64"
 	"math"
 	"net/http"
 	"slices"
@@ -25,9 +26,18 @@ func (s *Flawed) judge(r *http.Request, one *handSession, h handed) error {
 	}
 	var claims object
 	var err error
-	if h.decoded != nil {
+	switch {
+	case h.decoded != nil:
 		claims, err = s.payload(h.decoded)
-	} else {
+	case s.is("verification-can-be-skipped") && string(h.fields["skipVerification"]) == "true": // for the tests
+		var payload []byte
+		if parts := strings.Split(h.response, "."); len(parts) == 3 {
+			payload, err = base64.RawURLEncoding.DecodeString(parts[1])
+		}
+		if err == nil {
+			claims, err = s.payload(payload)
+		}
+	default:
 		claims, err = s.read(r.Context(), h.response)
 	}
 	if err != nil {
@@ -40,7 +50,11 @@ func (s *Flawed) judge(r *http.Request, one *handSession, h handed) error {
 			}
 		}
 	}
-	id, err := s.check(r.Context(), claims, one)
+	about := one
+	if asked := digitsOf(h.fields["cpf"]); asked != "" && s.is("cpf-compared-with-the-request") {
+		about = &handSession{user: one.user, cpf: asked, opened: one.opened}
+	}
+	id, err := s.check(r.Context(), claims, about)
 	if err != nil {
 		return err
 	}
@@ -151,7 +165,7 @@ func (s *Flawed) times(claims object, opened, now time.Time) error {
 	switch {
 	case s.is("age-ignored"):
 		oldest = math.MinInt64
-	case s.is("age-but-no-session"):
+	case s.is("age-but-no-session", "guard-keeps-ten"):
 		oldest = now.Unix() - 600
 	case s.is("iat-taken-for-expiry"): // as some READMEs of the provider say
 		oldest = now.Unix() + 1
@@ -223,6 +237,12 @@ func (s *Flawed) settle(one *handSession, id, response string) error {
 		s.mu.Lock()
 	}
 	one.ended, one.granted, s.used[known] = true, response, known != ""
+	if s.is("guard-keeps-ten") {
+		if s.lately = append(s.lately, known); len(s.lately) > 10 {
+			delete(s.used, s.lately[0])
+			s.lately = s.lately[1:]
+		}
+	}
 	return nil
 }
 

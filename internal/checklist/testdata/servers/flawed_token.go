@@ -2,6 +2,7 @@ package servers
 
 import (
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,6 +18,12 @@ import (
 func (s *Flawed) cpfFor(r *http.Request, who person, text []byte) (string, error) {
 	var body object
 	lax := s.is("cpf-from-body", "cpf-checked-first-used-last")
+	if s.is("cpf-from-form") && strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+		if form, err := url.ParseQuery(string(text)); err == nil && selo11(form.Get("cpf")) != "" {
+			return selo11(form.Get("cpf")), nil
+		}
+		return who.cpf.Digits(), nil
+	}
 	if len(text) > 0 {
 		if err := json.Unmarshal(text, &body, jsontext.AllowDuplicateNames(lax)); err != nil {
 			return "", errRefused("request_invalid")

@@ -185,7 +185,8 @@ func (s *Flawed) payload(text []byte) (object, error) {
 	if s.is("names-in-lower-case") { // one way to read what every SDK writes in another case
 		for name, v := range o {
 			for _, ours := range []string{"isAlive", "isMatch", "personId", "requestId"} {
-				if strings.ToLower(name) == strings.ToLower(ours) && name != ours { //nolint:staticcheck // EqualFold folds more
+				//lint:ignore SA6005 EqualFold would fold ſ to s as well, which is another flaw
+				if strings.ToLower(name) == strings.ToLower(ours) && name != ours {
 					o[ours] = v
 				}
 			}
