@@ -239,6 +239,13 @@ afterwards. Each probe has a severity, for when it fails:
 - **medium**: it makes another fault worse;
 - **low**: good practice.
 
+What it cannot see from outside, and a report that passes does not say: where a server keeps its keys and what it writes into
+its logs; entrances that check.yaml does not describe; a magic value that nobody outside knows; a memory of used responses that
+forgets after longer than the check lasts, or that each process behind a balancer has for itself, when all requests reach the
+same one; what a server does behind an answer that refuses; and whether it behaves otherwise for everybody who is not the
+checker, which says in User-Agent who it is unless check.yaml has another. It checks one product at a time, and shapes of
+responses that grant by themselves: not those of the mobile API, for which a server must ask the provider.
+
 The %[1]d probes are told here by topic, their titles in English and Portuguese. Reports also show pieces of servers that do
 it right, in Go and in Node.js. This page is written by a test, from what the probes say of themselves.
 `
