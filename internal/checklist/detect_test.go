@@ -65,7 +65,7 @@ var flaws = []flaw{
 	{name: "cpf-from-header", fail: "cpf-from-header"},
 	{name: "cpf-from-path", fail: "cpf-from-path"},
 	{name: "user-from-body", fail: "user-from-request"},
-	{name: "user-from-header", fail: "user-from-request"},
+	{name: "user-from-header", fail: "user-from-request session-other-user"},
 	{name: "cpf-compared-with-the-request", fail: "cpf-in-submit"},
 	{name: "person-ignored", fail: "response-other-person person-missing person-type person-twice"},
 	{name: "person-any-user", fail: "response-other-person person-twice"},

@@ -1,6 +1,7 @@
 package checklist
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -137,7 +138,8 @@ type asking struct {
 	user     *user
 	values   values // in the place of the user's own
 	nobody   bool   // without any credential
-	late     bool   // the steps before the last are done honestly
+	late     bool   // the steps before the last are done honestly,
+	stepsOf  *user  // by the user, or by another one
 	edits    []edit // of the last request, and of those before it that have a body
 	ideal    bool   // a correct server gives a token
 	mayLimit bool   // a 429 is an answer like another
@@ -159,7 +161,7 @@ func (b *bench) ask(ctx context.Context, a asking) (*session, error) {
 	}
 	after := 0
 	if a.late {
-		if err := b.honestSteps(ctx, s); err != nil {
+		if err := b.honestSteps(ctx, s, cmp.Or(a.stepsOf, a.user)); err != nil {
 			return s, err
 		}
 		after = len(b.target.Token) - 1
@@ -191,20 +193,20 @@ func (b *bench) ask(ctx context.Context, a asking) (*session, error) {
 	return s, nil
 }
 
-// honestSteps does all but the last of the requests for a token as the user, and adds what they take to the session's values.
-func (b *bench) honestSteps(ctx context.Context, s *session) error {
-	credential, err := b.credentialOf(ctx, s.user)
+// honestSteps does all but the last of the requests for a token as a user, and adds what they take to the session's values.
+func (b *bench) honestSteps(ctx context.Context, s *session, as *user) error {
+	credential, err := b.credentialOf(ctx, as)
 	if err != nil {
 		return err
 	}
-	v := s.user.values.with(values{valueCredential: credential})
+	v := as.values.with(values{valueCredential: credential})
 	for i := range b.target.Token[:len(b.target.Token)-1] {
 		step := &b.target.Token[i]
 		x, err := b.send(ctx, step, v, true, nil)
 		if err != nil {
 			return err
 		}
-		v = b.taken(step, v, x.answer, s.user)
+		v = b.taken(step, v, x.answer, as)
 		for name := range step.Take {
 			s.values[name] = v[name]
 		}

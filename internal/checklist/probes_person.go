@@ -21,9 +21,10 @@ var (
 
 // way is one manner of asking for another's token.
 type way struct {
-	name   string
-	values values
-	edits  []edit
+	name    string
+	values  values
+	edits   []edit
+	stepsOf *user // who did the steps before the last one; nil for whoever asks
 }
 
 // bodyWays are the ways that asBody makes of one.
@@ -34,7 +35,7 @@ func (b *bench) bodyWays(name string, edits []edit) []way {
 		return nil
 	}
 	for i, edits := range b.asBody(edits) {
-		ways = append(ways, way{name + []string{"", ", in a form"}[i], nil, edits})
+		ways = append(ways, way{name + []string{"", ", in a form"}[i], nil, edits, nil})
 	}
 	return ways
 }
@@ -66,15 +67,17 @@ func personProbes() []Probe {
 			func(b *bench, actor, other *user) []way {
 				var ways []way
 				if b.tokenStepsUse("json", valueCPF) || b.tokenStepsUse("form", valueCPF) || b.tokenStepsUse("multipart", valueCPF) || b.tokenStepsUse("raw", valueCPF) {
-					ways = append(ways, way{"the CPF of the request itself", values{valueCPF: other.values[valueCPF]}, nil})
+					ways = append(ways, way{"the CPF of the request itself", values{valueCPF: other.values[valueCPF]}, nil, nil})
 				}
 				var all []edit
 				for i, name := range beside(b.ownNames(valueCPF), cpfFields) {
 					e := addField(name, asText(other.cpf.Digits()), false)
 					all = append(all, e)
-					if more := b.bodyWays(name, []edit{e}); i < 3 || len(more) < 2 {
-						ways = append(ways, more...) // alone, for servers that refuse what they do not know
+					more := b.bodyWays(name, []edit{e}) // alone, for servers that refuse what they do not know
+					if i >= 3 && len(more) > 1 {
+						more = more[:1]
 					}
+					ways = append(ways, more...)
 				}
 				person := jsontext.Value(`{"cpf":"` + other.cpf.Digits() + `"}`)
 				ways = append(ways, b.bodyWays("every usual name at once", all)...)
@@ -85,8 +88,8 @@ func personProbes() []Probe {
 				var ways []way
 				spaced := " " + other.cpf.Digits() + " "
 				if b.tokenStepsUse("", valueCPF) {
-					ways = append(ways, way{"a masked CPF in the place of the request's own", values{valueCPF: masked(other.cpf)}, nil},
-						way{"a CPF between spaces in its place", values{valueCPF: spaced}, nil})
+					ways = append(ways, way{"a masked CPF in the place of the request's own", values{valueCPF: masked(other.cpf)}, nil, nil},
+						way{"a CPF between spaces in its place", values{valueCPF: spaced}, nil, nil})
 				}
 				ways = append(ways, b.bodyWays("a masked cpf", []edit{addField("cpf", asText(masked(other.cpf)), false)})...)
 				return append(ways, b.bodyWays("cpf, as a number", []edit{addField("cpf", jsontext.Value(strings.TrimLeft(other.cpf.Digits(), "0")), false)})...)
@@ -108,7 +111,7 @@ func personProbes() []Probe {
 				for _, name := range cpfFields {
 					all = append(all, addQuery(name, other.cpf.Digits()))
 				}
-				return append(ways, way{"every usual name in the query", nil, all})
+				return append(ways, way{"every usual name in the query", nil, all, nil})
 			}),
 		asks("cpf-from-header", "A CPF in a header does not give a token for somebody else", "Um CPF em cabeçalho não gera token para outra pessoa", finding.Critical,
 			func(b *bench, actor, other *user) []way {
@@ -116,14 +119,14 @@ func personProbes() []Probe {
 				for _, name := range cpfHeaders {
 					all = append(all, setHeader(name, other.cpf.Digits()))
 				}
-				return []way{{"headers", nil, all}}
+				return []way{{"headers", nil, all, nil}}
 			}),
 		asks("cpf-from-path", "A CPF in the path does not give a token for somebody else", "Um CPF no caminho da URL não gera token para outra pessoa", finding.Critical,
 			func(b *bench, actor, other *user) []way {
 				if b.tokenStepsUse("url", valueCPF) {
-					return []way{{"the other's CPF in the URL", values{valueCPF: other.values[valueCPF]}, nil}}
+					return []way{{"the other's CPF in the URL", values{valueCPF: other.values[valueCPF]}, nil, nil}}
 				}
-				return []way{{"the other's CPF at the end of the path", nil, []edit{func(r *request) { r.url = r.url.JoinPath(other.cpf.Digits()) }}}}
+				return []way{{"the other's CPF at the end of the path", nil, []edit{func(r *request) { r.url = r.url.JoinPath(other.cpf.Digits()) }}, nil}}
 			}),
 		asks("user-from-request", "Naming another user does not give that user's token", "Indicar outro usuário na requisição não gera o token dele", finding.Critical,
 			func(b *bench, actor, other *user) []way {
@@ -135,7 +138,7 @@ func personProbes() []Probe {
 					}
 				}
 				if len(mine) > 0 {
-					ways = append(ways, way{"the other's values in the request, with the own credential", mine, nil})
+					ways = append(ways, way{"the other's values in the request, with the own credential", mine, nil, nil})
 				}
 				var inBody, inHeaders []edit
 				own := b.ownNames(valueUser)
@@ -147,12 +150,17 @@ func personProbes() []Probe {
 					inHeaders = append(inHeaders, setHeader(name, other.name))
 				}
 				for i, name := range all {
-					if more := b.bodyWays("the other's name as "+name, inBody[i:i+1]); i < len(own) || len(more) < 2 {
-						ways = append(ways, more...)
+					more := b.bodyWays("the other's name as "+name, inBody[i:i+1])
+					if i >= len(own) && len(more) > 1 {
+						more = more[:1]
 					}
+					ways = append(ways, more...)
 				}
 				ways = append(ways, b.bodyWays("the other's name in the body", inBody)...)
-				return append(ways, way{"the other's name in headers", nil, inHeaders})
+				if len(b.target.Token) > 1 {
+					ways = append(ways, way{"what the other's first requests led to", nil, nil, other})
+				}
+				return append(ways, way{"the other's name in headers", nil, inHeaders, nil})
 			}),
 		{
 			ID: "response-other-person", Title: "A response about another person is refused", TitlePT: "Resposta sobre outra pessoa é recusada",
@@ -193,7 +201,7 @@ func asksForAnother(ctx context.Context, b *bench, ways func(b *bench, actor, ot
 	const want = "no token, or one for the CPF of the user whose credential it is"
 	shown := notApplicable("the request for the token has a body of a kind into which nothing can be put")
 	for _, w := range ways(b, actor, other) {
-		s, err := b.ask(ctx, asking{user: actor, values: w.values, edits: w.edits})
+		s, err := b.ask(ctx, asking{user: actor, values: w.values, edits: w.edits, late: w.stepsOf != nil, stepsOf: w.stepsOf})
 		if err != nil {
 			return verdict{}, err
 		}
@@ -342,6 +350,20 @@ func sessionOtherUser(ctx context.Context, b *bench) (verdict, error) {
 		return failed("another user's credential was granted access by the first one's response").with(b, x, want), nil
 	}
 	shown := passed("refused").with(b, x, want)
+	var named []edit
+	for _, h := range identityHeaders {
+		named = append(named, setHeader(h, actor.name))
+	}
+	if s, err = b.open(ctx, actor); err != nil {
+		return verdict{}, err
+	}
+	f = b.signed("honest, about the user whose session it is", b.honestPayload(actor))
+	if yes, x, err = b.submit(ctx, handing{session: s, forged: f, as: as, edits: named}); err != nil {
+		return verdict{}, err
+	}
+	if yes {
+		return failed("another user's credential, with headers that name the first one, was granted access by that one's response").with(b, x, want), nil
+	}
 	if !b.submitsSession() {
 		return shown, nil
 	}

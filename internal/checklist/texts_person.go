@@ -78,7 +78,7 @@ func personTexts() map[string]text {
 			Refs:     []string{"asvs-8.2.2", "cwe-639", "api1"},
 		},
 		"session-other-user": {
-			What:     "A response about the first user is handed in, in the first user's session, with the second user's credential.",
+			What:     "A response about the first user is handed in, in the first user's session, with the second user's credential, alone and with headers that name the first. Where the request says for which session, the second user's own response is handed in there as well.",
 			Why:      "An attacker who learns or guesses a victim's session, or gets hold of their response before it was used, has the victim's check count for themselves.",
 			Fix:      "Look a session up by its id and the user of the credential together, and answer the same whether it does not exist or is another's. Selo answers 404 with session_unknown for both.",
 			Snippets: []string{"session", "identity"},

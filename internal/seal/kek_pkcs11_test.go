@@ -346,7 +346,7 @@ func TestHSMRefusals(t *testing.T) {
 		"extractable key":  {func(c *PKCS11) { c.KeyLabel = "loose" }, "may leave the token"},
 		"readable key":     {func(c *PKCS11) { c.KeyLabel = "readable" }, "can be read"},
 		"key of one way":   {func(c *PKCS11) { c.KeyLabel = "one-way" }, "must be allowed to encrypt and decrypt with CKM_AES_GCM"},
-		"no PIN file":      {func(c *PKCS11) { c.PINFile = "/nonexistent" }, "reading the PIN file: no such file"},
+		"no PIN file":      {func(c *PKCS11) { c.PINFile = filepath.Join(t.TempDir(), "none") }, "reading the PIN file: no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := good
