@@ -75,7 +75,7 @@ func (cmd *checkRunCommand) Run(ctx context.Context, std streams) error {
 	}
 	log.SetOutput(io.Discard) // what net/http says of a strange answer quotes it
 	done := func() {}
-	if terminal(std.err) {
+	if terminal(std.err) && os.Getenv("TERM") != "dumb" {
 		options.Progress, done = progress(std.err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, cmd.Timeout, errTooLong)
@@ -152,7 +152,7 @@ func readReport(path string) (*finding.Report, error) {
 // write tells the report in its form, and with an output also as text.
 func (cmd *checkRunCommand) write(out io.Writer, r *finding.Report) error {
 	text := func(w io.Writer) error {
-		err := finding.WriteText(w, r, finding.TextOptions{Color: terminal(w) && os.Getenv("NO_COLOR") == "", Width: columns(w), Verbose: cmd.Verbose})
+		err := finding.WriteText(w, r, finding.TextOptions{Color: terminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", Width: columns(w), Verbose: cmd.Verbose})
 		if err == nil && !cmd.Verbose && r.ExitCode() != 0 {
 			_, err = fmt.Fprintln(w, "  With -v: what was sent, what came back, and code that does it right. --format html --output FILE: the same, to attach to a ticket.")
 		}

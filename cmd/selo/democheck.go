@@ -46,7 +46,7 @@ func demoCheck(dir string, urls demoURLs, keys *KeyFile) error {
 			Request: checklist.Step{URL: "/v1/webhooks/caf/" + demoWebhook, Headers: map[string]string{selo.WebhookSignatureHeader: "{{signature}}"}, Raw: "{{event}}"}},
 		Limits: checklist.Limits{Rate: demoCheckRate, Burst: demoSessions + 100},
 	}
-	for _, name := range []string{"ana", "bruno", "davi", "carla"} {
+	for _, name := range []string{"ana", "bruno", "davi", "fabio", "gina", "hugo", "iris", "carla"} {
 		t.Users = append(t.Users, checklist.User{Name: name, CPF: sandbox.DemoUsers()[name].CPF.Digits(),
 			Values: map[string]string{"audience": demoAudience, "age": "0s"}})
 	}

@@ -24,9 +24,11 @@ type Probe struct {
 
 	// grants says that it proves something by a refusal, so that it needs a target that grants what is good.
 	grants bool
-	when   phase
-	begin  func(context.Context, *bench) error // early, for what needs time
-	run    func(context.Context, *bench) (verdict, error)
+	// doors says that it proves something by no token coming, so that it needs honest users to get theirs.
+	doors bool
+	when  phase
+	begin func(context.Context, *bench) error // early, for what needs time
+	run   func(context.Context, *bench) (verdict, error)
 }
 
 // text is what is told of a probe, beside its title.

@@ -35,7 +35,7 @@ type door struct {
 // accessProbes are those of topic 4.
 func accessProbes() []Probe {
 	closed := func(id, title, titlePT string, severity finding.Severity, production bool, doors func(ctx context.Context, b *bench, u *user) ([]door, string, error)) Probe {
-		return Probe{ID: id, Title: title, TitlePT: titlePT, Topic: 4, Severity: severity, Production: production,
+		return Probe{ID: id, Title: title, TitlePT: titlePT, Topic: 4, Severity: severity, Production: production, doors: true,
 			run: func(ctx context.Context, b *bench) (verdict, error) { return staysClosed(ctx, b, doors) }}
 	}
 	text := func(s string) *string { return &s }
@@ -46,7 +46,7 @@ func accessProbes() []Probe {
 			}),
 		{
 			ID: "wrong-password", Title: "Nobody signs in with a wrong secret", TitlePT: "Ninguém entra com um segredo errado",
-			Topic: 4, Severity: finding.Critical,
+			Topic: 4, Severity: finding.Critical, doors: true,
 			run: wrongPassword,
 		},
 		closed("garbage-credentials", "No token for made-up credentials", "Não há token para credenciais inventadas", finding.Critical, true,
@@ -96,7 +96,7 @@ func accessProbes() []Probe {
 			}),
 		{
 			ID: "after-logout", Title: "No token after signing out", TitlePT: "Não há token após o logout",
-			Topic: 4, Severity: finding.High,
+			Topic: 4, Severity: finding.High, doors: true,
 			run: afterLogout,
 		},
 		closed("identity-headers", "Headers that name a user do not authenticate", "Cabeçalhos que indicam um usuário não autenticam ninguém", finding.Critical, false,

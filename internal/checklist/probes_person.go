@@ -55,7 +55,7 @@ func beside(own, usual []string) []string {
 // personProbes are those of topic 2.
 func personProbes() []Probe {
 	asks := func(id, title, titlePT string, severity finding.Severity, ways func(b *bench, actor, other *user) []way) Probe {
-		return Probe{ID: id, Title: title, TitlePT: titlePT, Topic: 2, Severity: severity,
+		return Probe{ID: id, Title: title, TitlePT: titlePT, Topic: 2, Severity: severity, doors: true,
 			run: func(ctx context.Context, b *bench) (verdict, error) { return asksForAnother(ctx, b, ways) }}
 	}
 	return []Probe{{

@@ -59,7 +59,7 @@ func tokenProbes() []Probe {
 		run: tokenClaims,
 	}, {
 		ID: "token-claims-from-client", Title: "No claim that the client sends gets into a token", TitlePT: "Nenhuma claim enviada pelo cliente entra no token",
-		Topic: 1, Severity: finding.Critical,
+		Topic: 1, Severity: finding.Critical, doors: true,
 		run: claimsFromClient,
 	}, {
 		ID: "token-no-store", Title: "Answers with tokens may not be cached", TitlePT: "Respostas com tokens não podem ser armazenadas em cache",
@@ -269,7 +269,7 @@ func expiryProbes() []Probe {
 		}),
 	}, {
 		ID: "token-exp-from-client", Title: "A client cannot make its token live longer", TitlePT: "O cliente não consegue prolongar a vida do token",
-		Topic: 3, Severity: finding.High,
+		Topic: 3, Severity: finding.High, doors: true,
 		run: expFromClient,
 	}}
 }

@@ -230,7 +230,7 @@ func (b *bench) run(ctx context.Context, o Options, probes []Probe) (*finding.Re
 		if p.grants && f.Outcome == finding.Pass && p.when != atEnd {
 			since = append(since, p.ID)
 		}
-		if !p.grants && f.Outcome == finding.Pass && p.when == inTurn && p.Topic > 0 && p.Topic < 5 {
+		if p.doors && f.Outcome == finding.Pass {
 			doors = append(doors, p.ID)
 		}
 		if lastOfKind := i == len(probes)-1 || probes[i+1].when != inTurn || probes[i+1].Topic != p.Topic; len(doors) >= controlEvery/2 || len(doors) > 0 && lastOfKind {

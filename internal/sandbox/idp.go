@@ -62,6 +62,12 @@ func DemoUsers() map[string]User {
 		"carla": {CPF: mustCPF("390.533.447-05")},
 		"davi":  {CPF: mustCPF("123.456.789-09"), OnlyBackend: true},
 		"eva":   {}, // who is just signing up
+
+		// Counted up from 200000001: whoever attacks the demo needs some users, since none may be refused without end.
+		"fabio": {CPF: mustCPF("200.000.001-08")},
+		"gina":  {CPF: mustCPF("200.000.002-99")},
+		"hugo":  {CPF: mustCPF("200.000.003-70")},
+		"iris":  {CPF: mustCPF("200.000.004-50")},
 	}
 }
 
