@@ -166,7 +166,7 @@ func wantInREADME(t *testing.T, report *finding.Report) {
 // TestCheckCorrect is the same server mended by hand.
 func TestCheckCorrect(t *testing.T) {
 	id, secret := exampleKey()
-	config := example(t, "../../internal/checklist/testdata/node-correct", id, secret, "TOKENS_PER_MINUTE=200", "FAILURES_PER_MINUTE=200")
+	config := example(t, "../../internal/checklist/testdata/node-correct", id, secret, "TOKENS_PER_MINUTE=250", "FAILURES_PER_MINUTE=250")
 	came, _ := check(t, 0, config)
 	wantClean(t, came, notDescribed...)
 }
@@ -180,7 +180,7 @@ func TestCheckWithSelo(t *testing.T) {
 	}
 	i := slices.IndexFunc(keys.AccessKeys, func(k AccessKeyConfig) bool { return slices.Contains(k.Products, authentication) })
 	config := example(t, "../../examples/node-with-selo", keys.AccessKeys[i].ClientID, readSecret(t, filepath.Join(s.dir, keys.AccessKeys[i].SecretFile)),
-		"SELO_URL="+s.urls.API, "SELO_API_KEY_FILE="+filepath.Join(s.dir, serviceKeyFile), "REQUESTS_PER_MINUTE=200")
+		"SELO_URL="+s.urls.API, "SELO_API_KEY_FILE="+filepath.Join(s.dir, serviceKeyFile), "REQUESTS_PER_MINUTE=250")
 	came, _ := check(t, 0, config)
 	wantClean(t, came, notDescribed...)
 }
