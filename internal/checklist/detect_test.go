@@ -2,6 +2,7 @@ package checklist
 
 import (
 	"cmp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -204,11 +205,15 @@ func allThatNeedGrants() string {
 // TestFlaws runs every probe against every flaw.
 func TestFlaws(t *testing.T) {
 	t.Parallel()
-	reports := make([]chan *finding.Report, len(flaws))
-	for i := range flaws {
+	all := flaws
+	if raceDetected() { // which is slow, and finds in a few of them what there is: make test runs all of them without it
+		all = slices.DeleteFunc(slices.Clone(flaws), func(f flaw) bool { return len(f.name)%5 != 0 })
+	}
+	reports := make([]chan *finding.Report, len(all))
+	for i := range all {
 		reports[i] = make(chan *finding.Report, 1)
 	}
-	for i, f := range flaws {
+	for i, f := range all {
 		r := f.rigged(t)
 		go func() {
 			defer close(reports[i])
@@ -216,7 +221,7 @@ func TestFlaws(t *testing.T) {
 		}()
 	}
 	tripped := make(map[string][]string) // flaws, by probe
-	for i, f := range flaws {
+	for i, f := range all {
 		report := <-reports[i]
 		t.Run(cmp.Or(f.name, "none"), func(t *testing.T) {
 			if report == nil {
@@ -243,6 +248,9 @@ func TestFlaws(t *testing.T) {
 		for _, id := range slices.Concat(strings.Fields(f.fail), strings.Fields(f.warn)) {
 			tripped[id] = append(tripped[id], f.name)
 		}
+	}
+	if len(all) < len(flaws) {
+		return
 	}
 	for _, p := range Probes() {
 		if p.ID == honestID { // of a server that refuses everybody nothing is known: iat-taken-for-expiry
@@ -287,4 +295,9 @@ func (r *rig) describe(t *testing.T) {
 	r.target.Token = []Step{{Method: "POST", URL: "/caf/token", Headers: bearer(), Take: map[string]string{"token": "body.token", "session": "body.session"}}}
 	r.target.Submit = Submit{Granted: "status == 200 && body.granted == true",
 		Request: Step{URL: "/caf/response", Headers: bearer(), JSON: map[string]any{"session": "{{session}}", "response": "{{response}}"}}}
+}
+
+func raceDetected() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }

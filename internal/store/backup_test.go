@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -155,6 +156,9 @@ func TestBackupAndRestoreOverNothing(t *testing.T) {
 // What is not a good backup of this program or an older one is refused, and leaves nothing.
 func TestRestoreRefuses(t *testing.T) {
 	t.Parallel()
+	if inPlainCopy(t) {
+		return
+	}
 	s := tested{t, openSQLite(t, newPath(t))}
 	s.registerPeppers()
 	restorable(s)
@@ -233,6 +237,9 @@ func TestRestoreRefuses(t *testing.T) {
 // A backup of every earlier schema is restored to the current one; so is a database file copied while nobody had it open.
 func TestRestoreOldVersions(t *testing.T) {
 	t.Parallel()
+	if inPlainCopy(t) {
+		return
+	}
 	fresh := tested{t, openSQLite(t, newPath(t))}
 	want := fresh.rows(schemaQuery)
 	for version := int64(1); version <= 4; version++ {
@@ -274,9 +281,17 @@ func TestBackupWhileWriting(t *testing.T) {
 	path := filepath.Join(fastDir(t), "selo.db")
 	s := tested{t, openSQLite(t, path)}
 	s.registerPeppers()
-	cmd := child(t, part{Play: "load", Path: path, Name: "child", IDs: "child"})
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	// Bug of this test: under the race detector two processes that never pause kept each other from writing for longer than an
+	// act waits. There the other process is in the plain copy, and what this one shares is here.
+	backups, sessions := 6, 50
+	var cmd *exec.Cmd
+	if inPlainCopy(t) {
+		backups, sessions = 2, 10
+	} else {
+		cmd = child(t, part{Play: "load", Path: path, Name: "child", IDs: "child"})
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -298,7 +313,7 @@ func TestBackupWhileWriting(t *testing.T) {
 		})
 	}
 	last := 0
-	for i := 0; i < 6 || last < 50 && i < 100; i++ {
+	for i := 0; i < backups || last < sessions && i < 100; i++ {
 		to := filepath.Join(fastDir(t), "backup")
 		s.backup(to)
 		db, err := openReadOnly("sqlite", to)
@@ -318,13 +333,15 @@ func TestBackupWhileWriting(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
-	if err := cmd.Process.Kill(); err != nil {
-		t.Error(err)
+	if cmd != nil {
+		if err := cmd.Process.Kill(); err != nil {
+			t.Error(err)
+		}
+		if killed, err := wasKilled(cmd, cmd.Wait()); !killed {
+			t.Errorf("the other process ended before it was killed: %v", err)
+		}
 	}
-	if killed, err := wasKilled(cmd, cmd.Wait()); !killed {
-		t.Errorf("the other process ended before it was killed: %v", err)
-	}
-	if last < 50 {
+	if last < sessions {
 		t.Errorf("%d sessions at the last backup: too few to show anything", last)
 	}
 	t.Logf("%d sessions at the last backup", last)

@@ -21,6 +21,9 @@ import (
 // done again. The database that is backed up is as before.
 func TestKilledBackupAndRestore(t *testing.T) {
 	t.Parallel()
+	if inPlainCopy(t) {
+		return
+	}
 	dir := fastDir(t)
 	source := filepath.Join(dir, "source.db")
 	placeNew(t, source)
@@ -126,6 +129,9 @@ func playRestore(p part) error {
 // An error of the database at any step, or the end of the context, is the end of a backup or a restore, and leaves nothing.
 func TestFailingBackupAndRestore(t *testing.T) {
 	t.Parallel()
+	if inPlainCopy(t) {
+		return
+	}
 	name, d := registerSteps(t)
 	s, err := openDriver(t.Context(), name, filepath.Join(fastDir(t), "source.db"))
 	if err != nil {

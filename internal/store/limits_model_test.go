@@ -149,6 +149,9 @@ func (m *model) safe(t *testing.T, act OpenAct, opened bool, by Limit) {
 // opened, what is used, and how long the others must wait, to the microsecond. Then waiting so long, and no less, helps.
 func TestLimitsFollowTheModel(t *testing.T) {
 	t.Parallel()
+	if inPlainCopy(t) {
+		return
+	}
 	dir := fastDir(t)
 	opened, refused, waited, back := map[LimitBy]int{}, map[LimitBy]int{}, 0, 0
 	for seed := range uint64(12) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -23,7 +24,18 @@ func TestMain(m *testing.M) {
 	if part := os.Getenv(childEnv); part != "" {
 		os.Exit(runChild(part))
 	}
-	os.Exit(transcript.Main(m))
+	if name := os.Getenv(plainEnv); name != "" {
+		// Not on the command line: of tests that are chosen there, transcript searches nothing.
+		flag.Parse()
+		if err := flag.Set("test.run", "^"+name+"$"); err != nil {
+			panic(err)
+		}
+	}
+	code := transcript.Main(m)
+	if err := plainCopy.remove(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
 }
 
 // fastDir is a directory in memory where there is one, for tests that open hundreds of databases and do not

@@ -277,7 +277,13 @@ func dumpRows(t testing.TB, db *sql.DB, query string, to *strings.Builder) {
 // A context that ends at any moment of an act stops it whole, and an act that reports success is whole.
 func TestCancelledAtEveryStep(t *testing.T) {
 	t.Parallel()
-	for _, sc := range scenarios {
+	all := scenarios
+	if inPlainCopy(t) {
+		// A context ends beside the act, in a goroutine of database/sql: acts that read first and that write the most are
+		// also done under the race detector.
+		all = slices.DeleteFunc(slices.Clone(all), func(sc scenario) bool { return sc.name != "expire by reading" && sc.name != "open under every limit" })
+	}
+	for _, sc := range all {
 		t.Run(sc.name, func(t *testing.T) {
 			t.Parallel()
 			disturb(t, sc, "", func(cancel context.CancelFunc) error { cancel(); return nil })
@@ -289,6 +295,9 @@ func TestCancelledAtEveryStep(t *testing.T) {
 // overlooked, and nothing is written.
 func TestFailingAtEveryStep(t *testing.T) {
 	t.Parallel()
+	if inPlainCopy(t) {
+		return
+	}
 	errDisk := errors.New("the disk failed")
 	for _, sc := range scenarios {
 		t.Run(sc.name, func(t *testing.T) {
