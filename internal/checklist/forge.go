@@ -130,13 +130,13 @@ func (b *bench) honestPayload(u *user) payload { return b.payloadAt(u, b.now()) 
 func (b *bench) payloadAt(u *user, at time.Time) payload {
 	digits, iat := u.cpf.Digits(), at.Unix()
 	face := sandbox.FaceLivenessResponse{
-		RequestID: newUUID(), IsAlive: true, Token: newUUID(), UserID: newUUID(), ImageURL: "https://images.selo-check.invalid/1.jpg",
+		RequestID: sandbox.NewUUID(), IsAlive: true, Token: sandbox.NewUUID(), UserID: sandbox.NewUUID(), ImageURL: "https://images.selo-check.invalid/1.jpg",
 		PersonID: digits, SDKVersion: "0.0.0-selo-check", IssuedAt: iat,
 	}
 	var v any
 	switch {
 	case b.profile.Product == selo.CafSmartAuth().Product:
-		v = sandbox.SmartAuthAttestation{AttemptID: newUUID(), PeopleID: digits, PolicyID: b.target.PolicyID,
+		v = sandbox.SmartAuthAttestation{AttemptID: sandbox.NewUUID(), PeopleID: digits, PolicyID: b.target.PolicyID,
 			IsAuthorized: true, IsNewContext: true, IssuedAt: iat,
 			Expires: max(iat, b.now().Unix()) + 120} // ahead, also of an old one: that a server looks at exp does not mean that it looks at iat
 	case b.profile.Product == selo.CafFaceAuthentication().Product:

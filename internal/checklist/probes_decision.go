@@ -144,11 +144,11 @@ func tokenAsResponse(ctx context.Context, b *bench) (verdict, error) {
 // otherProducts are approvals by the provider's other products, under the same key.
 func otherProducts(b *bench, actor, _ *user) []forged {
 	digits, now := actor.cpf.Digits(), b.now().Unix()
-	liveness := sandbox.FaceLivenessResponse{RequestID: newUUID(), IsAlive: true, Token: newUUID(), UserID: newUUID(), PersonID: digits, SDKVersion: "0.0.0-selo-check", IssuedAt: now}
+	liveness := sandbox.FaceLivenessResponse{RequestID: sandbox.NewUUID(), IsAlive: true, Token: sandbox.NewUUID(), UserID: sandbox.NewUUID(), PersonID: digits, SDKVersion: "0.0.0-selo-check", IssuedAt: now}
 	all := map[string]any{
 		selo.CafFaceLiveness().Product:       liveness,
 		selo.CafFaceAuthentication().Product: sandbox.FaceAuthenticationResponse{FaceLivenessResponse: liveness, IsMatch: true, Message: "the face matches"},
-		selo.CafSmartAuth().Product: sandbox.SmartAuthAttestation{AttemptID: newUUID(), PeopleID: digits, PolicyID: "selo-check", IsAuthorized: true,
+		selo.CafSmartAuth().Product: sandbox.SmartAuthAttestation{AttemptID: sandbox.NewUUID(), PeopleID: digits, PolicyID: "selo-check", IsAuthorized: true,
 			IsNewContext: true, IssuedAt: now, Expires: now + 120},
 	}
 	var forgeries []forged

@@ -35,7 +35,7 @@ func robustnessProbes() []Probe {
 			func(b *bench, actor, _ *user) []forged {
 				deep := strings.Repeat(`[`, 100_000) + strings.Repeat(`]`, 100_000)
 				p := b.honestPayload(actor).raw("selo_check", jsontext.Value(deep))
-				return []forged{{"a hundred thousand levels, signed by nobody", sandbox.Sign([]byte(newUUID()), []byte(goodHeader), p.encode())}}
+				return []forged{{"a hundred thousand levels, signed by nobody", sandbox.Sign([]byte(sandbox.NewUUID()), []byte(goodHeader), p.encode())}}
 			}),
 		{
 			ID: "response-type", Title: "A response that is not text is refused", TitlePT: "Resposta que não é texto é recusada",
@@ -48,7 +48,7 @@ func robustnessProbes() []Probe {
 				return plant(ctx, b, func(u *user) []forged {
 					p := b.honestPayload(u).set("imageUrl", b.listener.at("image"))
 					stranger := b.honestPayload(u).set("imageUrl", b.listener.at("image"))
-					return []forged{b.signed("signed, with imageUrl of the checker", p), signedBy("signed by nobody, with imageUrl of the checker", []byte(newUUID()), stranger)}
+					return []forged{b.signed("signed, with imageUrl of the checker", p), signedBy("signed by nobody, with imageUrl of the checker", []byte(sandbox.NewUUID()), stranger)}
 				})
 			},
 			run: notFetched("image", "imageUrl"),
@@ -60,7 +60,7 @@ func robustnessProbes() []Probe {
 					var all []forged
 					for _, alg := range []string{"HS256", "RS256"} {
 						header := `{"alg":"` + alg + `","typ":"JWT","kid":"1","jku":"` + b.listener.at("keys") + `","x5u":"` + b.listener.at("keys") + `"}`
-						all = append(all, forged{"signed by nobody, with jku and x5u of the checker", sandbox.Sign([]byte(newUUID()), []byte(header), b.honestPayload(u).encode())})
+						all = append(all, forged{"signed by nobody, with jku and x5u of the checker", sandbox.Sign([]byte(sandbox.NewUUID()), []byte(header), b.honestPayload(u).encode())})
 					}
 					return all
 				})

@@ -185,7 +185,7 @@ func unsignedOtherwise(ctx context.Context, b *bench) (verdict, error) {
 			return verdict{}, err
 		}
 		p := b.honestPayload(u)
-		h.session, h.forged = s, forged{"signed by nobody", sandbox.Sign([]byte(newUUID()), []byte(goodHeader), p.encode())}
+		h.session, h.forged = s, forged{"signed by nobody", sandbox.Sign([]byte(sandbox.NewUUID()), []byte(goodHeader), p.encode())}
 		yes, x, err := b.submit(ctx, h)
 		if err != nil && !closedConnection(err) {
 			return verdict{}, err

@@ -33,7 +33,7 @@ func webhookProbes() []Probe {
 		refused("webhook-wrong-signature", "An event with a wrong signature is refused", "Evento com assinatura incorreta é recusado", finding.High,
 			func(b *bench, body string) []string {
 				right := hexMAC(b.webhookSecret, body)
-				return []string{hexMAC([]byte(newUUID()), body), hexMAC(nil, body), right[:8], right[:63] + string("0123456789abcdef"[(strings.IndexByte("0123456789abcdef", right[63])+1)%16]), "undefined"}
+				return []string{hexMAC([]byte(sandbox.NewUUID()), body), hexMAC(nil, body), right[:8], right[:63] + string("0123456789abcdef"[(strings.IndexByte("0123456789abcdef", right[63])+1)%16]), "undefined"}
 			}),
 		refused("webhook-reserialised", "The signature is checked over the bytes received", "A assinatura é verificada sobre os bytes recebidos", finding.Medium,
 			func(b *bench, body string) []string {
@@ -64,12 +64,12 @@ func reserialised(text string) string {
 
 // event is written with spaces, an escape and a slash that no two libraries write alike.
 func (b *bench) event() string {
-	data := sandbox.WebhookData{AttemptID: newUUID(), RequestID: newUUID(), PersonID: b.users[0].cpf.Digits(), IsMatch: new(bool)}
+	data := sandbox.WebhookData{AttemptID: sandbox.NewUUID(), RequestID: sandbox.NewUUID(), PersonID: b.users[0].cpf.Digits(), IsMatch: new(bool)}
 	kind := "FACEAUTHENTICATIONEVENT"
 	if b.profile.Product == selo.CafSmartAuth().Product {
 		kind, data.IsMatch, data.IsAuthorized, data.RequestID = "smart_auth", nil, new(bool), ""
 	}
-	text := string(asJSON(sandbox.WebhookEvent{SpecVersion: "1.0", ID: newUUID(), Source: "selo/check", Type: kind,
+	text := string(asJSON(sandbox.WebhookEvent{SpecVersion: "1.0", ID: sandbox.NewUUID(), Source: "selo/check", Type: kind,
 		Time: b.now().UTC().Format(time.RFC3339), Data: data}))
 	return strings.Replace(strings.Replace(text, `{"specversion"`, "{ \"specversion\" ", 1), "selo/check", `selo\/ch\u0065ck`, 1)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/selo-id/selo/internal/sandbox"
 )
 
 // The names of the values that stand in requests by themselves.
@@ -98,7 +99,7 @@ type edit func(*request)
 // build fills a step in. A header that would carry a value which is not there, such as the credential of nobody, is left
 // out whole.
 func (s *Step) build(base *url.URL, v values) (*request, error) {
-	v = v.with(values{valueUUID: newUUID()})
+	v = v.with(values{valueUUID: sandbox.NewUUID()})
 	target, query, _ := strings.Cut(s.URL, "?")
 	r := &request{method: s.method(), url: new(url.URL), header: make(http.Header)}
 	// What is filled in cannot change where a request goes: a host has no placeholders, and a path is never read as a URL.

@@ -220,7 +220,7 @@ func (p *IdentityProvider) token(w http.ResponseWriter, r *http.Request) (any, *
 	now := p.now().Add(-age)
 	claims := accessClaims{
 		Issuer: p.issuer, Audience: audience, Subject: login.User,
-		IssuedAt: now.Unix(), Expires: now.Add(accessTokenLifetime).Unix(), ID: newUUID(),
+		IssuedAt: now.Unix(), Expires: now.Add(accessTokenLifetime).Unix(), ID: NewUUID(),
 		AuthorizedParty: DemoClient,
 		AuthTime:        now.Unix(), ACR: "1", AMR: []string{"pwd"},
 	}

@@ -82,7 +82,7 @@ func (m *memory) nextIDs(clientID string, again bool) ids {
 	defer m.mu.Unlock()
 	next, ok := m.last[clientID]
 	if !ok || !again {
-		next = ids{newUUID(), newUUID()}
+		next = ids{NewUUID(), NewUUID()}
 	}
 	m.last[clientID] = next
 	return next

@@ -128,7 +128,7 @@ func (s *Sandbox) faceAttempt(_ http.ResponseWriter, r *http.Request) (any, *ref
 		answer.FaceMatch = &FaceAttemptMatch{likelihood(known.isMatch), known.isMatch}
 		answer.IsMatch = new(known.isAlive && known.isMatch)
 	}
-	return FaceAttemptAnswer{newUUID(), answer}, nil
+	return FaceAttemptAnswer{NewUUID(), answer}, nil
 }
 
 // likelihood is a number that goes with a yes or a no.

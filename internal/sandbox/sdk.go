@@ -180,7 +180,7 @@ func (n run) facePayload(shape string) any {
 		}
 	}
 	liveness := FaceLivenessResponse{
-		RequestID: n.request, IsAlive: n.alive(), Token: newUUID(), UserID: newUUID(), ImageURL: n.imageURL(),
+		RequestID: n.request, IsAlive: n.alive(), Token: NewUUID(), UserID: NewUUID(), ImageURL: n.imageURL(),
 		PersonID: n.person.Digits(), SDKVersion: sdkVersion, IssuedAt: n.at.Unix(),
 	}
 	if n.product.name == productFaceLiveness {

@@ -31,9 +31,9 @@ func (s *Sandbox) exchange(w http.ResponseWriter, r *http.Request) (any, *refusa
 	if no != nil {
 		return nil, no
 	}
-	answer := SessionAnswer{RequestID: newUUID(), SessionToken: token.jwt}
+	answer := SessionAnswer{RequestID: NewUUID(), SessionToken: token.jwt}
 	if !faultOf(r).is(faultEchoToken) {
-		claims, no := marshal(sessionClaims{token.key.clientID, newUUID(), s.now().Add(sessionLifetime).Unix()})
+		claims, no := marshal(sessionClaims{token.key.clientID, NewUUID(), s.now().Add(sessionLifetime).Unix()})
 		if no != nil {
 			return nil, no
 		}

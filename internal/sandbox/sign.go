@@ -39,8 +39,8 @@ func SignWith(h func() hash.Hash, secret []byte, header, payload []byte) string 
 	return string(b64.AppendEncode(token, mac.Sum(nil)))
 }
 
-// newUUID returns a random UUID (RFC 9562, version 4).
-func newUUID() string {
+// NewUUID returns a random UUID (RFC 9562, version 4).
+func NewUUID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails
 	b[6] = b[6]&0x0f | 0x40

@@ -119,7 +119,7 @@ func (s *Sandbox) fire(r *http.Request, kind string, data WebhookData) {
 	if s.post == nil {
 		return
 	}
-	body, no := marshal(WebhookEvent{"1.0", newUUID(), "caf-sandbox", kind, s.now().UTC().Format(time.RFC3339), data})
+	body, no := marshal(WebhookEvent{"1.0", NewUUID(), "caf-sandbox", kind, s.now().UTC().Format(time.RFC3339), data})
 	if no != nil {
 		return
 	}
