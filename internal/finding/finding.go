@@ -113,11 +113,14 @@ type Changes struct {
 	Changed []Change  `json:"changed"`
 }
 
-// Change is one rule that came to something else. From is "" for a rule that is new, To for one that is gone.
+// Change is one rule that came to something else. From is "" for a rule that is new, To for one that is gone. With a Place
+// the rule came to the same as a whole, and the change is what came of it there; From is "" where nothing was to be told
+// before, To where nothing is any more.
 type Change struct {
-	Rule string  `json:"rule"`
-	From Outcome `json:"from,omitempty"`
-	To   Outcome `json:"to,omitempty"`
+	Rule  string  `json:"rule"`
+	Place string  `json:"place,omitempty"`
+	From  Outcome `json:"from,omitempty"`
+	To    Outcome `json:"to,omitempty"`
 }
 
 // Rule returns the rule of that ID, or a zero one.

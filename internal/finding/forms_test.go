@@ -291,7 +291,7 @@ func FuzzForms(f *testing.F) {
 			Findings: []Finding{
 				{a, Outcome(outcome), b, a, []Exchange{{a, b, a}}}, {b, Fail, a, b, []Exchange{{b, a, b}, {}}}, {a + b, Skipped, b, a, nil}, {a, Warn, b, "https://" + b + "/" + a, nil},
 			},
-			Changes: &Changes{Changed: []Change{{a, Outcome(outcome), Fail}, {b, "", Outcome(outcome)}, {a, Pass, ""}}},
+			Changes: &Changes{Changed: []Change{{a, b, Outcome(outcome), Fail}, {b, "", "", Outcome(outcome)}, {a, "", Pass, ""}}},
 		}
 		for _, form := range forms {
 			checkForm(t, form, render(t, form, r))

@@ -148,24 +148,29 @@ func TestCompare(t *testing.T) {
 		return r
 	}
 	is := func(rule string, o Outcome) Finding { return Finding{Rule: rule, Outcome: o} }
+	at := func(place string, o Outcome) Finding { return Finding{Rule: "a", Outcome: o, Place: place} }
 	for _, tc := range []struct {
 		name        string
 		before, now *Report
 		want        []Change
 	}{
 		{"same", report(is("a", Pass)), report(is("a", Pass)), nil},
-		{"mended", report(is("a", Fail)), report(is("a", Pass)), []Change{{"a", Fail, Pass}}},
-		{"new and gone", report(is("a", Fail)), report(is("b", Pass)), []Change{{"b", "", Pass}, {"a", Fail, ""}}},
-		{"the worst counts", report(is("a", Pass), is("a", Warn)), report(is("a", Warn), is("a", Fail), is("a", Inconclusive)), []Change{{"a", Warn, Fail}}},
-		{"unknown is worse than a warning", report(is("a", Warn), is("a", Inconclusive)), report(is("a", Warn)), []Change{{"a", Inconclusive, Warn}}},
-		{"skipped is no pass", report(is("a", Pass), is("a", Skipped)), report(is("a", Pass), is("a", NotApplicable)), []Change{{"a", Skipped, Pass}}},
+		{"mended", report(is("a", Fail)), report(is("a", Pass)), []Change{{"a", "", Fail, Pass}}},
+		{"new and gone", report(is("a", Fail)), report(is("b", Pass)), []Change{{"b", "", "", Pass}, {"a", "", Fail, ""}}},
+		{"the worst counts", report(is("a", Pass), is("a", Warn)), report(is("a", Warn), is("a", Fail), is("a", Inconclusive)), []Change{{"a", "", Warn, Fail}}},
+		{"unknown is worse than a warning", report(is("a", Warn), is("a", Inconclusive)), report(is("a", Warn)), []Change{{"a", "", Inconclusive, Warn}}},
+		{"skipped is no pass", report(is("a", Pass), is("a", Skipped)), report(is("a", Pass), is("a", NotApplicable)), []Change{{"a", "", Skipped, Pass}}},
+		{"another place", report(at("x", Fail), at("y", Warn)), report(at("y", Warn), at("z", Fail)), []Change{{"a", "z", "", Fail}, {"a", "x", Fail, ""}}},
+		{"a place that is worse", report(at("x", Fail), at("y", Warn)), report(at("x", Fail), at("y", Warn), at("y", Inconclusive)), []Change{{"a", "y", Warn, Inconclusive}}},
+		{"places of a rule that is mended", report(at("x", Fail)), report(at("x", Pass)), []Change{{"a", "", Fail, Pass}}},
+		{"places that pass", report(at("x", Pass)), report(at("y", Pass)), nil},
 		{"one more of the same", report(is("a", Fail)), report(is("a", Fail), is("a", Fail)), nil},
 		{
 			"in the order of telling, topic 0 last", report(is("gone2", Pass), is("gone1", Pass)),
 			report(is("extra", Pass), is("b", Pass), is("a", Pass)),
-			[]Change{{"b", "", Pass}, {"a", "", Pass}, {"extra", "", Pass}, {"gone2", Pass, ""}, {"gone1", Pass, ""}},
+			[]Change{{"b", "", "", Pass}, {"a", "", "", Pass}, {"extra", "", "", Pass}, {"gone2", "", Pass, ""}, {"gone1", "", Pass, ""}},
 		},
-		{"a rule without findings", &Report{Started: time.Unix(100, 0), Topics: topics, Rules: []Rule{{ID: "a"}}}, report(is("a", Pass)), []Change{{"a", Inconclusive, Pass}}},
+		{"a rule without findings", &Report{Started: time.Unix(100, 0), Topics: topics, Rules: []Rule{{ID: "a"}}}, report(is("a", Pass)), []Change{{"a", "", Inconclusive, Pass}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if diff := cmp.Diff(&Changes{time.Unix(100, 0), tc.want}, Compare(tc.before, tc.now), empty); diff != "" {

@@ -130,7 +130,8 @@ func sample() *Report {
 		Changes: &Changes{
 			Since: started.Add(-17 * 24 * time.Hour),
 			Changed: []Change{
-				{"token-fresh", Fail, Pass}, {"token-other-user", Pass, Fail}, {"response-replay", "", Inconclusive}, {"extra-old\x1b", Pass, ""},
+				{"token-fresh", "", Fail, Pass}, {"token-other-user", "", Pass, Fail}, {"response-replay", "", "", Inconclusive}, {"extra-old\x1b", "", Pass, ""},
+				{"extra-odd", "app.apk!assets/\x1bnew", "", Warn}, {"extra-odd", "app.apk!old", Warn, ""},
 			},
 		},
 	}

@@ -378,6 +378,9 @@ func (t *text) changes(r *Report) {
 			to, mark = c.To.word(), span{c.To.style(), c.To.mark()}
 		}
 		t.line(4, mark, span{plain, " " + fill(oneLine(c.Rule), column) + "  "}, span{dim, from + " → "}, span{mark.style, to})
+		if c.Place != "" {
+			t.prose(6, span{dim, "at "}, dim, c.Place, 2)
+		}
 	}
 }
 

@@ -106,7 +106,7 @@ func shown(r *Report, limit int) *Report {
 			if to != "" {
 				to = to.known()
 			}
-			return Change{v(ch.Rule), from, to}
+			return Change{v(ch.Rule), v(ch.Place), from, to}
 		})}
 	}
 	return &c
