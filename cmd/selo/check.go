@@ -15,8 +15,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/selo-id/selo/internal/checklist"
 	"github.com/selo-id/selo/internal/finding"
 )
@@ -35,11 +33,8 @@ type checkRunCommand struct {
 	Only []string `placeholder:"ID" help:"Only these probes."`
 	Skip []string `placeholder:"ID=REASON" sep:"none" help:"Not this probe; the reason is in the report."`
 
-	Format   string        `enum:"text,json,sarif,junit,html," default:"" placeholder:"FORM" help:"text, json, sarif, junit or html. Default: text, or what the name of --output ends in (.json, .sarif, .xml, .html)."`
-	Output   string        `placeholder:"FILE" type:"path" help:"Write the report there; standard output gets the text."`
-	Timeout  time.Duration `default:"30m" help:"When to give up; default ${default}."`
-	Baseline string        `placeholder:"FILE" type:"path" help:"Say what changed since this report (JSON)."`
-	Verbose  bool          `short:"v" help:"In the text passed probes too, and of the others what was sent, what came back, why it matters and code that does it right."`
+	Timeout time.Duration `default:"30m" help:"When to give up; default ${default}."`
+	reporting
 }
 
 var errTooLong = errors.New("too long")
@@ -67,11 +62,9 @@ func (cmd *checkRunCommand) Run(ctx context.Context, std streams) error {
 		}
 		return plan.Write(std.out)
 	}
-	var before *finding.Report
-	if cmd.Baseline != "" {
-		if before, err = readReport(cmd.Baseline); err != nil {
-			return usagef("--baseline: %w", err)
-		}
+	before, err := cmd.before()
+	if err != nil {
+		return err
 	}
 	log.SetOutput(io.Discard) // what net/http says of a strange answer quotes it
 	done := func() {}
@@ -98,13 +91,7 @@ func (cmd *checkRunCommand) Run(ctx context.Context, std streams) error {
 		}
 		report.Changes = finding.Compare(before, report)
 	}
-	if err := cmd.write(std.out, report); err != nil {
-		return usageError{err}
-	}
-	if code := report.ExitCode(); code != 0 {
-		return exitStatus(code)
-	}
-	return nil
+	return cmd.tell(std.out, report, "With -v: what was sent, what came back, and code that does it right. --format html --output FILE: the same, to attach to a ticket.")
 }
 
 func (cmd *checkRunCommand) read(ctx context.Context) (*checklist.Check, error) {
@@ -140,49 +127,6 @@ func skips(all []string) (map[string]string, error) {
 	return m, nil
 }
 
-func readReport(path string) (*finding.Report, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	return finding.ReadJSON(f)
-}
-
-// write tells the report in its form, and with an output also as text.
-func (cmd *checkRunCommand) write(out io.Writer, r *finding.Report) error {
-	text := func(w io.Writer) error {
-		err := finding.WriteText(w, r, finding.TextOptions{Color: terminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", Width: columns(w), Verbose: cmd.Verbose})
-		if err == nil && !cmd.Verbose && r.ExitCode() != 0 {
-			_, err = fmt.Fprintln(w, "  With -v: what was sent, what came back, and code that does it right. --format html --output FILE: the same, to attach to a ticket.")
-		}
-		return err
-	}
-	form := map[string]func(io.Writer) error{
-		"text":  text,
-		"json":  func(w io.Writer) error { return finding.WriteJSON(w, r) },
-		"sarif": func(w io.Writer) error { return finding.WriteSARIF(w, r) },
-		"junit": func(w io.Writer) error { return finding.WriteJUnit(w, r) },
-		"html":  func(w io.Writer) error { return finding.WriteHTML(w, r) },
-	}[cmp.Or(cmd.Format, map[string]string{".json": "json", ".sarif": "sarif", ".xml": "junit", ".html": "html"}[filepath.Ext(cmd.Output)], "text")]
-	if cmd.Output == "" {
-		return form(out)
-	}
-	// In one step, so that a pipeline finds the whole report or the one of before.
-	f, err := os.CreateTemp(filepath.Dir(cmd.Output), filepath.Base(cmd.Output)+"-*")
-	if err != nil {
-		return fmt.Errorf("--output: %w", withoutPath(err))
-	}
-	err = errors.Join(form(f), f.Chmod(0o644), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), cmd.Output)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("--output: %w", withoutPath(err)), os.Remove(f.Name()))
-	}
-	return text(out)
-}
-
 // progress shows on one line of a terminal which probe is running, and takes the line away when it is done.
 func progress(w io.Writer) (tell func(done, all int, p checklist.Probe, came *finding.Finding), clear func()) {
 	const width = 24
@@ -198,21 +142,6 @@ func progress(w io.Writer) (tell func(done, all int, p checklist.Probe, came *fi
 		fmt.Fprintf(w, "\r\x1b[K[%s%s] %d/%d  %d failed  %s", strings.Repeat("█", full), strings.Repeat("░", width-full), done, all, failed, p.ID)
 	}
 	return tell, func() { fmt.Fprint(w, "\r\x1b[K") }
-}
-
-func terminal(w any) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// columns is the width of a terminal, 0 of anything else.
-func columns(w any) int {
-	if f, ok := w.(*os.File); ok {
-		if n, _, err := term.GetSize(int(f.Fd())); err == nil {
-			return n
-		}
-	}
-	return 0
 }
 
 // version is that of the module, as the go command stamped it.
