@@ -30,7 +30,7 @@ type layer struct {
 // A test may import every package that stands below its own, for it may need a real store or a provider
 // to talk to. It may never reach up.
 var layers = []layer{
-	{"cmd/selo", []string{"internal/api", "internal/broker", "internal/checklist", "internal/finding", "internal/keyring", "internal/metrics", "internal/policy", "internal/provider", "internal/sandbox", "internal/seal", "internal/store"}},
+	{"cmd/selo", []string{"internal/api", "internal/broker", "internal/checklist", "internal/finding", "internal/keyring", "internal/metrics", "internal/policy", "internal/provider", "internal/sandbox", "internal/scan", "internal/seal", "internal/store"}},
 	{"internal/api", []string{"internal/broker", "internal/metrics", "internal/policy"}},
 	{"internal/broker", []string{"internal/keyring", "internal/metrics", "internal/policy", "internal/provider", "internal/store"}},
 	{"internal/metrics", nil},
@@ -40,6 +40,7 @@ var layers = []layer{
 	{"internal/seal", nil},
 	{"internal/store", nil},
 	{"internal/checklist", []string{"internal/finding", "internal/sandbox"}}, // works against servers that are not Selo, so it knows nothing of ours
+	{"internal/scan", []string{"internal/finding"}},
 	{"internal/finding", nil},
 	{"internal/sandbox", nil},
 	{".", nil},
