@@ -1,0 +1,242 @@
+package scan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// look is one look at one package, and what has come of it so far.
+type look struct {
+	secrets   []Secret
+	clientIDs []string
+
+	finder *finder
+	prints *fingerprints
+	pieces *fragments
+
+	mu        sync.Mutex
+	groups    map[groupKey]*group
+	cut       [][]cutPiece // by secret
+	tokens    map[string]*foundToken
+	problems  []problem
+	manifests []manifest
+	dropped   map[kind]int // what was found and is not kept
+	entries   int
+	bytes     int64
+}
+
+// What is kept of what is found more often than anybody reads.
+const (
+	maxSpots    = 8    // places of one thing in one entry
+	maxGroups   = 1000 // entries in which something of one kind was found
+	maxPieces   = 4096 // of one secret
+	maxProblems = 200
+	maxTokens   = 64 // each is tried with every string of the package
+)
+
+type kind int
+
+const (
+	ownSecret kind = iota
+	fingerprinted
+	signedToken
+	tellingName
+	providerWord
+	knownClient
+	kinds
+)
+
+// subject is what was found.
+type subject struct {
+	kind  kind
+	index int    // of a secret, a word or a client ID
+	text  string // the name of a fingerprint, a key, a token; never printed as it is
+}
+
+type groupKey struct {
+	subject
+	path string
+}
+
+// group is all places of one subject in one entry.
+type group struct {
+	spots []spot
+	more  int // places that are not kept
+	value string
+}
+
+// spot is one place in an entry.
+type spot struct {
+	offset   int64 // in the entry; -1 for its name
+	size     int64
+	key      string
+	spelling string
+}
+
+// foundToken is a JWT that was found, wherever that was.
+type foundToken struct {
+	*jwt
+	secret int    // the own secret that signs it; -1 for none
+	with   string // where the string is that signs it
+	key    string // and what it is called there
+	value  string
+}
+
+type cutPiece struct {
+	piece
+	path   string
+	offset int64
+	key    string
+}
+
+type problem struct {
+	path string
+	err  error
+}
+
+func newLook(o *Options) *look {
+	values := make([][]byte, 0, len(o.Secrets))
+	for _, s := range o.Secrets {
+		values = append(values, s.value)
+	}
+	list := make([]string, 0, len(words)+len(o.ClientIDs))
+	for _, w := range words {
+		list = append(list, w.text)
+	}
+	return &look{
+		secrets:   o.Secrets,
+		clientIDs: o.ClientIDs,
+		finder:    newFinder(values, append(list, o.ClientIDs...), !o.noXOR),
+		prints:    newFingerprints(o.Fingerprints),
+		pieces:    newFragments(values),
+		groups:    make(map[groupKey]*group),
+		cut:       make([][]cutPiece, len(values)),
+		tokens:    make(map[string]*foundToken),
+		dropped:   make(map[kind]int),
+	}
+}
+
+// subject returns whom a needle is of.
+func (l *look) subject(n *needle) subject {
+	switch i := -1 - n.secret; {
+	case i < 0:
+		return subject{kind: ownSecret, index: n.secret}
+	case i < len(words):
+		return subject{kind: providerWord, index: i}
+	default:
+		return subject{kind: knownClient, index: i - len(words)}
+	}
+}
+
+// visit looks at one entry. Many goroutines may, at once.
+func (l *look) visit(e *entry) {
+	s := &sight{look: l, e: e, found: make(map[subject]*group)}
+	s.bytes(e.data, e.offset)
+	s.name()
+	err := texts(e, s.text)
+	l.merge(s, manifestOf(e))
+	if err == nil && !e.raw && e.offset == 0 && !strings.Contains(e.path, "!") {
+		// A download that was cut short, or a page that says that there is none, must not pass for a clean app.
+		if _, ext := lowerName(e.path); packageExtensions[ext] {
+			err = fmt.Errorf("no archive, though its name ends in %s: %w", ext, errDamaged)
+		}
+	}
+	if err != nil {
+		l.problem(e.path, err)
+	}
+}
+
+var packageExtensions = set(".apk .aab .xapk .apks .apkm .ipa .aar .jar .zip .tar .tgz .gz")
+
+func (l *look) merge(s *sight, m *manifest) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s.e.offset == 0 {
+		l.entries++
+	}
+	l.bytes += int64(len(s.e.data))
+	if m != nil && len(l.manifests) < maxProblems {
+		l.manifests = append(l.manifests, *m)
+	}
+	for subj, g := range s.found {
+		k := groupKey{subj, s.e.path}
+		old := l.groups[k]
+		if old == nil {
+			if subj.kind > fingerprinted && l.count(subj.kind) >= maxGroups {
+				l.dropped[subj.kind]++
+				continue
+			}
+			old = &group{value: g.value}
+			l.groups[k] = old
+		}
+		for _, spot := range g.spots {
+			old.add(spot)
+		}
+		old.more += g.more
+	}
+	for _, p := range s.cut {
+		if len(l.cut[p.secret]) < maxPieces {
+			l.cut[p.secret] = append(l.cut[p.secret], p)
+		}
+	}
+	for raw, t := range s.tokens {
+		if l.tokens[raw] != nil {
+			continue
+		}
+		if len(l.tokens) >= maxTokens {
+			l.dropped[signedToken]++
+			continue
+		}
+		l.tokens[raw] = &foundToken{jwt: t, secret: slices.IndexFunc(l.secrets, func(s Secret) bool { return t.signedWith(s.value) })}
+	}
+}
+
+func (l *look) count(k kind) int {
+	n := 0
+	for g := range l.groups {
+		if g.kind == k {
+			n++
+		}
+	}
+	return n
+}
+
+func (l *look) problem(path string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.problems = append(l.problems, problem{path, err})
+	if len(l.problems) >= 2*maxProblems { // the first by name are kept, so that a report does not depend on who came first
+		l.sortProblems()
+	}
+}
+
+func (l *look) sortProblems() {
+	slices.SortFunc(l.problems, func(a, b problem) int {
+		return cmp.Or(cmp.Compare(a.path, b.path), cmp.Compare(a.err.Error(), b.err.Error()))
+	})
+	if n := len(l.problems) - maxProblems; n > 0 {
+		l.dropped[kinds] += n
+		l.problems = l.problems[:maxProblems]
+	}
+}
+
+// add adds a place, unless it is one that is there already, perhaps in another decoder's reading.
+func (g *group) add(s spot) {
+	for i := range g.spots {
+		old := &g.spots[i]
+		if s.offset < old.offset+old.size && old.offset < s.offset+s.size || s.offset == old.offset {
+			if old.key == "" {
+				old.key = s.key
+			}
+			return
+		}
+	}
+	if len(g.spots) == maxSpots {
+		g.more++
+		return
+	}
+	g.spots = append(g.spots, s)
+}
