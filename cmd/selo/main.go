@@ -1,7 +1,7 @@
 // Command selo is the server side of mobile identity verification: the API (serve), a pretend provider to
 // build against (sandbox), both of them with everything around them on one machine (demo), the two
 // acts on files (mint, verify), what any token is in plain words (explain), and whether any integration keeps the promises of
-// the checklist (check). For operators: access keys (key), who may
+// the checklist (check) and whether an app package carries a key or a token (scan). For operators: access keys (key), who may
 // ask (service, operator, policy), whether all is well (doctor), and the database (backup, restore).
 package main
 
@@ -32,6 +32,7 @@ type commands struct {
 	Backup   backupCommand   `cmd:"" help:"Copy the database while the server runs."`
 	Restore  restoreCommand  `cmd:"" help:"Make the database out of a backup."`
 	Check    checkCommand    `cmd:"" help:"Prove any integration against the checklist, from outside."`
+	Scan     scanCommand     `cmd:"" help:"Prove that an app package carries no key and no token."`
 	Sandbox  sandboxCommand  `cmd:"" help:"Run the pretend provider: it plays the SDK and signs responses."`
 	Verify   verifyCommand   `cmd:"" help:"Decide signed responses from the command line or standard input."`
 	Mint     mintCommand     `cmd:"" help:"Print a mobile token."`
@@ -90,8 +91,8 @@ func run(ctx context.Context, args []string, std streams) int {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	if args[0] == "check" && len(args) == 2 && onlyHelp(args) {
-		args = []string{"check", "run", args[1]} // whose flags are what check has
+	if (args[0] == "check" || args[0] == "scan") && len(args) == 2 && onlyHelp(args) {
+		args = []string{args[0], "run", args[1]} // whose flags are what it has
 	}
 	command, err := parser.Parse(args)
 	if exited >= 0 { // help was printed
@@ -103,8 +104,8 @@ func run(ctx context.Context, args []string, std streams) int {
 	if err != nil {
 		fmt.Fprintln(std.err, "selo:", parseFault(err, args))
 		help := "selo --help"
-		if len(args) > 1 && args[0] == "check" {
-			help = "selo check --help"
+		if len(args) > 1 && (args[0] == "check" || args[0] == "scan") {
+			help = "selo " + args[0] + " --help"
 		}
 		fmt.Fprintln(std.err, "See:", help)
 		return exitUsage
@@ -150,7 +151,7 @@ func onlyHelp(args []string) bool {
 	case 1:
 		return command.MatchString(before[0])
 	case 2: // the commands that have commands
-		return slices.Contains([]string{"key", "service", "operator", "policy", "check"}, before[0]) && command.MatchString(before[1])
+		return slices.Contains([]string{"key", "service", "operator", "policy", "check", "scan"}, before[0]) && command.MatchString(before[1])
 	}
 	return false
 }

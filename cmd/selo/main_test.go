@@ -51,7 +51,8 @@ func TestScripts(t *testing.T) {
 		}
 		for i, a := range args {
 			// Paths are relative to the script's folder, not to the test's.
-			if i > 0 && slices.Contains([]string{"--config", "--secret-file", "--dir", "backup", "restore", "import", "init", "--output", "--baseline"}, args[i-1]) {
+			if a != "-" && i > 0 && slices.Contains([]string{"--config", "--secret-file", "--dir", "backup", "restore", "import", "init", "--output", "--baseline", "scan", "--fingerprints", "--allow"}, args[i-1]) &&
+				!slices.Contains([]string{"list", "fingerprint"}, a) && !strings.HasPrefix(a, "--") {
 				args[i] = ts.MkAbs(a)
 			}
 		}
@@ -72,7 +73,7 @@ func TestScripts(t *testing.T) {
 				selo(ts, exitOK, args)
 			},
 			"exits": func(ts *testscript.TestScript, _ bool, args []string) {
-				want, ok := map[string]int{"0": 0, "1": 1, "2": 2}[args[0]]
+				want, ok := map[string]int{"0": 0, "1": 1, "2": 2, "3": 3}[args[0]]
 				if !ok {
 					ts.Fatalf("no such exit status: %s", args[0])
 				}
