@@ -10,7 +10,7 @@ COUNT     ?= 1
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # SQLite is C turned into Go, whose pointers the race detector's companion checks at great cost and to no purpose. It must stay
 # under the race detector itself: what generic code it shares with everybody else is compiled once for all.
@@ -45,6 +45,10 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 .PHONY: bench
 bench: ## benchmarks, with each ratio to the floor of the same run
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./... | .ci/ratios
+
+.PHONY: scan-corpus
+scan-corpus: ## selo scan over 250 MB of real packages, which it fetches: no false proof may come of it
+	.ci/corpus
 
 .PHONY: build
 build: ## bin/selo, static
