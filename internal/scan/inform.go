@@ -3,6 +3,7 @@ package scan
 import (
 	"math"
 	"path"
+	"regexp"
 	"strings"
 )
 
@@ -59,6 +60,11 @@ var publicNames = []string{
 // publicValues are how values begin that are made to be shipped: keys of Google, Mapbox, Stripe, Supabase, RevenueCat.
 var publicValues = []string{"AIza", "pk.", "pk_", "sb_publishable_", "appl_", "goog_", "ca-app-pub-", "eyJ"}
 
+// publicKeys are parts of names in manifests whose values are made to be shipped: of Android's backup service, of Crashlytics.
+var publicKeys = []string{
+	"com.google.android.", "io.fabric.", "com.crashlytics.", "com.bugsnag.", "com.newrelic.", "com.facebook.sdk.", "io.branch.",
+}
+
 // placeholders are parts of values that somebody has yet to fill in.
 var placeholders = []string{"your", "example", "changeme", "placeholder", "replace", "xxxx", "todo", "dummy", "sample", "insert", "12345678", "abcdef"}
 
@@ -66,10 +72,6 @@ var placeholders = []string{"your", "example", "changeme", "placeholder", "repla
 // like one: long enough, of one word, of mixed characters, and neither made to be public nor a placeholder.
 func tells(key string, value []byte) bool {
 	if len(value) < 16 || len(value) > 512 {
-		return false
-	}
-	name := plainName(key)
-	if !containsAny(name, tellingNames) || containsAny(name, publicNames) {
 		return false
 	}
 	digits, letters, others := 0, 0, 0
@@ -85,7 +87,12 @@ func tells(key string, value []byte) bool {
 			return false
 		}
 	}
-	if digits < 2 || letters < 2 || others > len(value)/3 || entropy(value) < 3 {
+	if digits < 2 || letters < 2 || others > len(value)/3 {
+		return false
+	}
+	// What costs more comes later: this is asked of every value in a package, and most are words.
+	name := plainName(key)
+	if !containsAny(name, tellingNames) || containsAny(name, publicNames) || isPublicKey(key) || entropy(value) < 3 {
 		return false
 	}
 	s := string(value)
@@ -94,13 +101,21 @@ func tells(key string, value []byte) bool {
 			return false
 		}
 	}
-	if ext := path.Ext(s); strings.Contains(s, "/") && len(ext) > 1 && len(ext) <= 6 { // of a file
+	if strings.Contains(s, "/") && isFileExtension.MatchString(path.Ext(s)) {
 		return false
 	}
 	lower := strings.ToLower(s)
 	return !containsAny(lower, placeholders) && !strings.Contains(s, "://") && !strings.HasPrefix(s, "/") &&
 		!strings.HasPrefix(s, "@") && !strings.Contains(s, "${") && plainName(s) != name && strings.Count(s, "/") < 3
 }
+
+// isPublicKey reports that a key of a manifest is one whose value the app is to have, as its documentation says.
+func isPublicKey(key string) bool {
+	name, ok := strings.CutPrefix(strings.ToLower(key), "meta-data/")
+	return ok && containsAny(name, publicKeys)
+}
+
+var isFileExtension = regexp.MustCompile(`^\.[a-z]{2,5}[0-9]?$`)
 
 // plainName returns the last part of a key path, in lower case, without what separates words.
 func plainName(key string) string {

@@ -303,7 +303,7 @@ func (l *look) nothingElse(r *finding.Report) {
 		}
 		message := "Nothing of the kind was found."
 		if rule.ID == ruleEverything {
-			message = fmt.Sprintf("%s read, %.1f MB.", counted(l.entries, "file"), float64(l.bytes)/1e6)
+			message = "Everything was read."
 		}
 		r.Findings = append(r.Findings, finding.Finding{Rule: rule.ID, Outcome: finding.Pass, Message: message})
 	}
@@ -323,7 +323,10 @@ func (l *look) about() []finding.Fact {
 	if len(l.secrets)+len(l.prints.names) == 0 {
 		given = append(given, "tokens and hints; no secret was given, so there is no proof that none is in it")
 	}
-	facts := []finding.Fact{{Name: "Looked for", Value: strings.Join(given, ", ")}}
+	facts := []finding.Fact{
+		{Name: "Looked for", Value: strings.Join(given, ", ")},
+		{Name: "Looked at", Value: fmt.Sprintf("%s, %.1f MB unpacked", counted(l.entries, "file"), float64(l.bytes)/1e6)},
+	}
 	for _, m := range l.manifests {
 		if m.isApp && m.pkg != "" {
 			facts = append(facts, finding.Fact{Name: "Android app", Value: strings.TrimSpace(l.safe(m.pkg) + " " + l.safe(m.version))})
