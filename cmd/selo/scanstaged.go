@@ -72,7 +72,7 @@ func blob(r *bufio.Reader) ([]byte, error) {
 }
 
 func git(ctx context.Context, in io.Reader, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, "git", args...)
+	cmd := exec.CommandContext(ctx, "git", args...) //nolint:gosec // the arguments are those above
 	cmd.Stdin = in
 	out, err := cmd.Output()
 	if errors.Is(err, exec.ErrNotFound) {

@@ -117,7 +117,7 @@ func wideRunes(b []byte, size int, bigEndian bool) []byte {
 		}
 		unit := make([]byte, size)
 		for i := range unit {
-			unit[i] = byte(r >> (8 * i))
+			unit[i] = byte(r >> (8 * i) & 0xff)
 		}
 		if bigEndian {
 			slices.Reverse(unit)

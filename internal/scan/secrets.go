@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -53,7 +54,7 @@ func ReadSecrets(name string, r io.Reader) ([]Secret, error) {
 		out = append(out, Secret{fmt.Sprintf("%s line %d", name, n), bytes.Clone(line)})
 	}
 	switch err := lines.Err(); {
-	case err == bufio.ErrTooLong:
+	case errors.Is(err, bufio.ErrTooLong):
 		return nil, fmt.Errorf("%s: line %d has more than %d bytes; a secret stands on a line of its own", name, n+1, maxSecret)
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", name, err)
