@@ -16,7 +16,7 @@ import (
 )
 
 type scanCommand struct {
-	Run         scanRunCommand         `cmd:"" default:"withargs" help:"Scan packages, folders or files. Beside it: selo scan fingerprint, selo scan list."`
+	Run         scanRunCommand         `cmd:"" default:"withargs" help:"Scan packages, folders or files. Exit status: 0 clean, 1 something was found, 2 there is no report, 3 not everything could be read. Beside it: selo scan fingerprint, selo scan list."`
 	Fingerprint scanFingerprintCommand `cmd:"" help:"Print fingerprints of secrets, by which --fingerprints finds them where the secrets may not be."`
 	List        scanListCommand        `cmd:"" help:"List every rule."`
 }
@@ -171,7 +171,8 @@ func scanProgress(w io.Writer) (tell func(scan.Progress), clear func()) {
 			return
 		}
 		last = now
-		full := int(min(p.Read, p.Size) * width / p.Size)
+		p.Read = min(p.Read, p.Size) // the tables of an archive are read twice
+		full := int(p.Read * width / p.Size)
 		what := ""
 		if p.Trying {
 			what = "  trying every string as the key of the tokens found"

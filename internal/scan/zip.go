@@ -144,6 +144,7 @@ func readDirEntry(br *bufio.Reader) (*zipMember, bool) {
 	le := binary.LittleEndian
 	n, x, c := int(le.Uint16(h[28:])), int(le.Uint16(h[30:])), int(le.Uint16(h[32:]))
 	all, _ := br.Peek(dirLen + n + x + c) // as far as there is
+	h = all                               // for what was seen before may have moved
 	m := &zipMember{
 		flags: le.Uint16(h[8:]), method: le.Uint16(h[10:]), crc: le.Uint32(h[16:]),
 		deflated: int64(le.Uint32(h[20:])), inflated: int64(le.Uint32(h[24:])), offset: int64(le.Uint32(h[42:])),

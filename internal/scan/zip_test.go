@@ -421,6 +421,29 @@ func TestZipOrdinary(t *testing.T) {
 	}
 }
 
+// TestZipManyEntries: a directory that is larger than the memory it is read with. Once, a header across the end of that was
+// misread, so it ends at each part of one.
+func TestZipManyEntries(t *testing.T) {
+	t.Parallel()
+	for shift := 0; shift < 250; shift += 25 {
+		var z zipBuilder
+		want := map[string][]byte{}
+		for i := range 1800 {
+			e := zipEntry{name: fmt.Sprintf("%0200d", i), data: fmt.Append(nil, "data of ", i)}
+			if i == 0 {
+				e.comment = strings.Repeat("c", shift)
+			}
+			want["x.zip!"+e.name] = e.data
+			z.add(t, e)
+		}
+		data := z.bytes()
+		for how, s := range map[string]*seen{"memory": walkBytes(t, "x.zip", data), "disk": walkFile(t, "x.zip", data, defaultLimits()), "streamed": streamed(t, data)} {
+			wantNoProblems(t, s)
+			wantData(t, how, want, s.data)
+		}
+	}
+}
+
 // TestZipEveryByte: each byte of a file belongs to an entry or is visited raw. A number counts up in it.
 func TestZipEveryByte(t *testing.T) {
 	t.Parallel()
