@@ -60,7 +60,7 @@ func defaultLimits() limits {
 		whole:       48 << 20,
 		window:      8 << 20,
 		overlap:     8 << 10,
-		live:        72 << 20,
+		live:        60 << 20,
 		overlapping: 4,
 	}
 }

@@ -63,16 +63,16 @@ func (w *walker) file(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = f.Close() }() // it was read only
+	defer func() { _ = f.Close() }()                                     // it was read only
+	if !info.IsDir() && (!info.Mode().IsRegular() || info.Size() == 0) { // pipes, and files of the kernel that say they are empty
+		return w.reader(ctx, name, f)
+	}
 	t := w.start(ctx, name)
 	defer t.end()
-	switch {
-	case info.IsDir():
+	if info.IsDir() {
 		t.folder(name)
-	case info.Mode().IsRegular() && info.Size() > 0:
+	} else {
 		t.one(nest{}, &body{path: name, at: metered{f, w.read}, n: info.Size(), size: info.Size(), deep: true}).report(t, name)
-	default: // pipes, and files of the kernel that say they are empty
-		return t.stdin(name, f)
 	}
 	return nil
 }
