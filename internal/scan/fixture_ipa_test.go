@@ -111,12 +111,12 @@ func TestFixtureIPA(t *testing.T) {
 
 		r := s.look(t, of("macho_cstring"), sealed)
 		if r.ExitCode() != 3 {
-			t.Errorf("exit code %d, want 3\n%s", r.ExitCode(), told(r))
+			t.Errorf("exit code %d, want 3\n%s", r.ExitCode(), lines(r))
 		}
 		wantTold(t, r, ruleEverything, "!Payload/Fixture.app/Fixture", "encrypted")
 		r = s.look(t, of("macho_data"), sealed) // which is not in the text segment
 		if r.ExitCode() != 1 {
-			t.Errorf("exit code %d, want 1\n%s", r.ExitCode(), told(r))
+			t.Errorf("exit code %d, want 1\n%s", r.ExitCode(), lines(r))
 		}
 		wantTold(t, r, ruleOwnSecret, "!Payload/Fixture.app/Fixture", "macho_data")
 	})

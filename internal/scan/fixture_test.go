@@ -365,7 +365,7 @@ func wantRules(t *testing.T, r *finding.Report, outcome finding.Outcome, want ..
 	got := rulesOf(r, outcome)
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
-		t.Errorf("%s: rules %v, want %v\n%s", outcome, got, want, told(r))
+		t.Errorf("%s: rules %v, want %v\n%s", outcome, got, want, lines(r))
 	}
 }
 
@@ -377,5 +377,5 @@ func wantTold(t *testing.T, r *finding.Report, rule, path string, parts ...strin
 			return
 		}
 	}
-	t.Errorf("%s: nothing at %s is told with %q\n%s", rule, path, parts, told(r))
+	t.Errorf("%s: nothing at %s is told with %q\n%s", rule, path, parts, lines(r))
 }

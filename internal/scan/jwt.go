@@ -18,8 +18,8 @@ import (
 // The lengths in bytes of the longest parts of a token that are looked at. Those of the provider's tokens have a few
 // hundred.
 const (
-	maxHeader  = 1 << 10
-	maxPayload = 16 << 10
+	maxHeader  = 8 << 10
+	maxPayload = 64 << 10
 )
 
 // jwt is a token that was found, of which only what is needed is kept: it stands in the report of no tool of ours.
@@ -37,46 +37,70 @@ type jwt struct {
 }
 
 // jwts calls found for each JWT in data, in ASCII, that is signed with a shared secret. What other letters stand before
-// it or after it does no harm.
+// it or after it does no harm. Tokens are known by their payload: "{" and a quote, a blank or a line break begin with "ey" or
+// "ew" in base64url, "{}" with "e3", and before them is a dot.
 func jwts(data []byte, found func(offset int, t *jwt)) {
 	for from := 0; ; {
-		i := bytes.Index(data[from:], []byte("eyJ"))
-		if i < 0 {
+		dot := bytes.Index(data[from:], []byte(".e"))
+		if dot < 0 {
 			return
 		}
-		i += from
-		// Three neighbours of the segments between dots: each may be a header, each a payload, each a MAC.
-		header, payload, start, end := []byte(nil), []byte(nil), i, i
-		for ; ; end++ {
-			if end < len(data) && isBase64URL[data[end]] {
-				continue
-			}
-			if header != nil && len(payload) <= maxPayload {
-				if at, t := tokenOf(header, payload, data[start:end]); t != nil {
-					found(start-1-len(payload)-1-len(header)+at, t)
-				}
-			}
-			if end == len(data) || data[end] != '.' {
-				break
-			}
-			header, payload, start = payload, data[start:end], end+1
+		dot += from
+		from = dot + 2
+		if from == len(data) || data[from] != 'y' && data[from] != 'w' && data[from] != '3' {
+			continue
 		}
-		from = end
+		second := dot + 1 + base64Run(data[dot+1:], maxPayload)
+		if second == len(data) || data[second] != '.' {
+			continue
+		}
+		mac := data[second+1:]
+		mac = mac[:base64Run(mac, maxMAC)]
+		if len(mac) < minMAC {
+			continue
+		}
+		start := dot
+		for start > 0 && dot-start < maxHeader && isBase64URL[data[start-1]] {
+			start--
+		}
+		if at, t := tokenOf(data[start:dot], data[dot+1:second], mac); t != nil {
+			found(start+at, t)
+		}
 	}
 }
 
-// tokenOf looks for a token whose header is the end of one segment, whose payload is the next, and whose MAC begins the
-// third. It returns where in the header it begins.
+// The lengths in base64url of the shortest and the longest MAC: of HS256 and of HS512.
+const (
+	minMAC = 43
+	maxMAC = 86
+)
+
+// base64Run returns how many bytes of base64url data begins with, of most.
+func base64Run(data []byte, most int) int {
+	n := 0
+	for n < len(data) && n < most && isBase64URL[data[n]] {
+		n++
+	}
+	return n
+}
+
+// tokenOf looks for a token whose header is the end of a text, and returns where it begins.
 func tokenOf(header, payload, mac []byte) (int, *jwt) {
-	skip := max(0, len(header)-maxHeader)
 	for end, tries := len(header), 0; tries < 8; tries++ {
-		i := bytes.LastIndex(header[skip:end], []byte("eyJ"))
+		i := max(bytes.LastIndex(header[:end], []byte("ey")), bytes.LastIndex(header[:end], []byte("ew")))
 		if i < 0 {
 			break
 		}
-		end = skip + i
+		end = i
 		if t := parseJWT(header[end:], payload, mac); t != nil {
 			return end, t
+		}
+	}
+	// The letters stand in a header too, by chance: of a long one, with certificates in it, the first place is the likeliest.
+	for i := range header[:max(len(header)-1, 0)] {
+		if header[i] == 'e' && (header[i+1] == 'y' || header[i+1] == 'w') {
+			t := parseJWT(header[i:], payload, mac)
+			return i, t
 		}
 	}
 	return 0, nil
@@ -84,23 +108,27 @@ func tokenOf(header, payload, mac []byte) (int, *jwt) {
 
 // wideJWTs is jwts for UTF-16: of either order, for between the letters there are zeros.
 func wideJWTs(data []byte, found func(offset int, t *jwt)) {
-	start := []byte("e\x00y\x00J")
+	start := []byte(".\x00e\x00")
 	for from := 0; ; {
 		i := bytes.Index(data[from:], start)
 		if i < 0 {
 			return
 		}
 		i += from
+		first := i
+		for first >= 2 && i-first < 2*maxHeader && data[first-1] == 0 && isBase64URL[data[first-2]] {
+			first -= 2
+		}
 		var narrow []byte
-		at := i
-		for at < len(data) && len(narrow) < maxHeader+maxPayload && (data[at] == '.' || isBase64URL[data[at]]) {
+		at := first
+		for at < len(data) && len(narrow) < maxHeader+maxPayload+maxMAC+2 && (data[at] == '.' || isBase64URL[data[at]]) {
 			narrow = append(narrow, data[at])
 			at += 2
 			if at-1 < len(data) && data[at-1] != 0 {
 				break
 			}
 		}
-		jwts(narrow, func(offset int, t *jwt) { found(i+2*offset, t) })
+		jwts(narrow, func(offset int, t *jwt) { found(first+2*offset, t) })
 		from = min(max(at-1, i+len(start)), len(data))
 	}
 }

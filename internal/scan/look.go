@@ -19,20 +19,24 @@ type look struct {
 
 	mu        sync.Mutex
 	groups    map[groupKey]*group
-	cut       [][]cutPiece // by secret
-	tokens    map[string]*foundToken
+	cut       []map[piece]cutPiece // by secret
+	covered   [][]bool             // of each secret: the bytes that stand in a piece
+	tokens    *tokenSet
 	problems  []problem
 	manifests []manifest
 	dropped   map[kind]int // what was found and is not kept
+	kept      map[kind]int
 	entries   int
 	bytes     int64
+
+	stopped func() bool // there is no more time
 }
 
 // What is kept of what is found more often than anybody reads.
 const (
 	maxSpots    = 8    // places of one thing in one entry
 	maxGroups   = 1000 // entries in which something of one kind was found
-	maxPieces   = 4096 // of one secret
+	maxPieces   = 4096 // of one secret, that are told; all of them count
 	maxProblems = 200
 	maxTokens   = 64 // each is tried with every string of the package
 )
@@ -42,7 +46,6 @@ type kind int
 const (
 	ownSecret kind = iota
 	fingerprinted
-	signedToken
 	tellingName
 	providerWord
 	knownClient
@@ -53,7 +56,7 @@ const (
 type subject struct {
 	kind  kind
 	index int    // of a secret, a word or a client ID
-	text  string // the name of a fingerprint, a key, a token; never printed as it is
+	text  string // the name of a fingerprint, or a key; never printed as it is
 }
 
 type groupKey struct {
@@ -76,17 +79,8 @@ type spot struct {
 	spelling string
 }
 
-// foundToken is a JWT that was found, wherever that was.
-type foundToken struct {
-	*jwt
-	secret int    // the own secret that signs it; -1 for none
-	with   string // where the string is that signs it
-	key    string // and what it is called there
-	value  string
-}
-
+// cutPiece is where a piece of a secret stands.
 type cutPiece struct {
-	piece
 	path   string
 	offset int64
 	key    string
@@ -106,17 +100,23 @@ func newLook(o *Options) *look {
 	for _, w := range words {
 		list = append(list, w.text)
 	}
-	return &look{
+	l := &look{
 		secrets:   o.Secrets,
 		clientIDs: o.ClientIDs,
 		finder:    newFinder(values, append(list, o.ClientIDs...), !o.noXOR),
 		prints:    newFingerprints(o.Fingerprints),
 		pieces:    newFragments(values),
 		groups:    make(map[groupKey]*group),
-		cut:       make([][]cutPiece, len(values)),
-		tokens:    make(map[string]*foundToken),
+		tokens:    newTokenSet(),
 		dropped:   make(map[kind]int),
+		kept:      make(map[kind]int),
+		stopped:   func() bool { return false },
 	}
+	for _, v := range values {
+		l.cut = append(l.cut, make(map[piece]cutPiece))
+		l.covered = append(l.covered, make([]bool, len(v)))
+	}
+	return l
 }
 
 // subject returns whom a needle is of.
@@ -133,10 +133,11 @@ func (l *look) subject(n *needle) subject {
 
 // visit looks at one entry. Many goroutines may, at once.
 func (l *look) visit(e *entry) {
-	s := &sight{look: l, e: e, found: make(map[subject]*group)}
+	s := newSight(l, e)
 	s.bytes(e.data, e.offset)
 	s.name()
-	err := texts(e, s.text)
+	s.lie()
+	err := texts(e, len(l.prints.salts) > 0, s.text)
 	l.merge(s, manifestOf(e))
 	if err == nil && !e.raw && e.offset == 0 && !strings.Contains(e.path, "!") {
 		// A download that was cut short, or a page that says that there is none, must not pass for a clean app.
@@ -163,45 +164,38 @@ func (l *look) merge(s *sight, m *manifest) {
 	}
 	for subj, g := range s.found {
 		k := groupKey{subj, s.e.path}
-		old := l.groups[k]
-		if old == nil {
-			if subj.kind > fingerprinted && l.count(subj.kind) >= maxGroups {
-				l.dropped[subj.kind]++
-				continue
-			}
-			old = &group{value: g.value}
-			l.groups[k] = old
-		}
-		for _, spot := range g.spots {
-			old.add(spot)
-		}
-		old.more += g.more
-	}
-	for _, p := range s.cut {
-		if len(l.cut[p.secret]) < maxPieces {
-			l.cut[p.secret] = append(l.cut[p.secret], p)
-		}
-	}
-	for raw, t := range s.tokens {
-		if l.tokens[raw] != nil {
+		if old := l.groups[k]; old != nil {
+			old.merge(g)
 			continue
 		}
-		if len(l.tokens) >= maxTokens {
-			l.dropped[signedToken]++
-			continue
+		l.groups[k] = g
+		if l.kept[subj.kind]++; subj.kind > fingerprinted && l.kept[subj.kind] > 2*maxGroups {
+			l.trim(subj.kind)
 		}
-		l.tokens[raw] = &foundToken{jwt: t, secret: slices.IndexFunc(l.secrets, func(s Secret) bool { return t.signedWith(s.value) })}
 	}
+	for k, n := range s.dropped {
+		l.dropped[k] += n
+	}
+	for p, c := range s.cut {
+		for i := p.from; i < p.to; i++ {
+			l.covered[p.secret][i] = true
+		}
+		old, ok := l.cut[p.secret][p]
+		if !ok && len(l.cut[p.secret]) < maxPieces || ok && (c.path < old.path || c.path == old.path && c.offset < old.offset) {
+			l.cut[p.secret][p] = c
+		}
+	}
+	l.tokens.merge(s.tokens)
 }
 
-func (l *look) count(k kind) int {
-	n := 0
-	for g := range l.groups {
-		if g.kind == k {
-			n++
-		}
+// trim leaves of the groups of one kind those that come first by name.
+func (l *look) trim(k kind) {
+	keys := l.groupsOf(k)
+	for _, key := range keys[min(len(keys), maxGroups):] {
+		delete(l.groups, key)
+		l.kept[k]--
+		l.dropped[k]++
 	}
-	return n
 }
 
 func (l *look) problem(path string, err error) {
@@ -239,4 +233,12 @@ func (g *group) add(s spot) {
 		return
 	}
 	g.spots = append(g.spots, s)
+}
+
+// merge adds the places that another group has, of the same in the same entry.
+func (g *group) merge(other *group) {
+	for _, s := range other.spots {
+		g.add(s)
+	}
+	g.more += other.more
 }

@@ -52,7 +52,7 @@ func manifestOf(e *entry) *manifest {
 	switch {
 	case isAXML(e.data):
 		_ = axmlAttrs(e.data, visit) // what is damaged is told by the decoder
-	case isManifest && isProtobuf(e.data), isProtobuf(e.data):
+	case isProtobuf(e.data):
 		_ = protoXMLAttrs(e.data, visit)
 	default:
 		return nil

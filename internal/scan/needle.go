@@ -5,6 +5,9 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"html"
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -65,6 +68,22 @@ func needles(secret []byte, index int) []needle {
 	} {
 		add(f.spelling, spell(secret, f.format, ""))
 	}
+	// As people spell what has characters in it that a format does not take.
+	text := string(secret)
+	for _, escaped := range []string{
+		url.QueryEscape(text), url.PathEscape(text), lowerEscapes(url.QueryEscape(text)), lowerEscapes(url.PathEscape(text)),
+	} {
+		add("percent encoding", []byte(escaped))
+	}
+	add("character references", []byte(html.EscapeString(text)))
+	add("character references", []byte(strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&apos;").Replace(text)))
+	add("backslashes", []byte(strings.NewReplacer(`\`, `\\`, `"`, `\"`, "'", `\'`).Replace(text)))
+	add("backslashes", []byte(strings.ReplaceAll(text, "/", `\/`)))
+	if otherAlphabet := strings.NewReplacer("+", "-", "/", "_").Replace(text); strings.ContainsAny(text, "+/=") {
+		add("base64url instead of base64", []byte(strings.TrimRight(otherAlphabet, "=")))
+	} else if strings.ContainsAny(text, "-_") {
+		add("base64 instead of base64url", []byte(strings.NewReplacer("-", "+", "_", "/").Replace(text)))
+	}
 	for _, separator := range []string{",", ", ", ",\n", " ", ":", "-"} {
 		add("an array of numbers", spell(secret, "%d", separator))
 		add("an array of numbers", spell(secret, "0x%02x", separator))
@@ -75,9 +94,16 @@ func needles(secret []byte, index int) []needle {
 	return all
 }
 
+var percentEscape = regexp.MustCompile("%[0-9A-F]{2}")
+
+func lowerEscapes(s string) string { return percentEscape.ReplaceAllStringFunc(s, strings.ToLower) }
+
 // base64Of returns what every base64 text that encodes secret somewhere within it must contain: in both alphabets, at
 // each of the three places where its first byte can fall. The characters that also hold bits of neighbours are left out.
 func base64Of(secret []byte) [][]byte {
+	if len(secret) == 0 {
+		return nil
+	}
 	var out [][]byte
 	for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 		for lead := range 3 {
@@ -93,7 +119,7 @@ func base64Of(secret []byte) [][]byte {
 // wide returns each byte as a number of size bytes, which is UTF-16 and UTF-32 of a secret in ASCII.
 func wide(b []byte, size int, bigEndian bool) []byte {
 	if !isASCII(b) && size < 8 {
-		return wideRunes(b, size, bigEndian)
+		return wideRunes(b, size, bigEndian) // nil for what is no text
 	}
 	out := make([]byte, len(b)*size)
 	for i, c := range b {

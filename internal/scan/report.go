@@ -2,6 +2,8 @@ package scan
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,14 +17,13 @@ import (
 func (l *look) report(o *Options) *finding.Report {
 	l.sortProblems()
 	r := &finding.Report{Tool: "selo scan", Version: o.Version, Topics: Topics(), Rules: Rules()}
-	var all []finding.Finding
-	all = append(all, l.ownSecrets()...)
+	all := l.ownSecrets()
 	all = append(all, l.inPieces()...)
 	all = append(all, l.tokensFound(o.Now)...)
 	all = append(all, l.telling()...)
 	all = append(all, l.builtHow()...)
 	all = append(all, l.unread()...)
-	r.Findings = allow(all, o.Allowed, o.Now)
+	r.Findings = l.allow(all, o.Allowed, o.Now)
 	l.nothingElse(r)
 	r.About = l.about()
 	return r
@@ -79,45 +80,54 @@ func counted(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-func (l *look) fail(rule, path, format string, args ...any) finding.Finding {
-	return finding.Finding{Rule: rule, Outcome: finding.Fail, Place: l.safe(path), Message: fmt.Sprintf(format, args...)}
+// told is a finding, and the other places that it is about.
+type told struct {
+	finding.Finding
+	also []string
 }
 
-func (l *look) ownSecrets() (out []finding.Finding) {
+func tell(rule string, o finding.Outcome, place, format string, args ...any) told {
+	return told{Finding: finding.Finding{Rule: rule, Outcome: o, Place: place, Message: fmt.Sprintf(format, args...)}}
+}
+
+func (l *look) fail(rule, path, format string, args ...any) told {
+	return tell(rule, finding.Fail, l.safe(path), format, args...)
+}
+
+func (l *look) ownSecrets() (out []told) {
 	if len(l.secrets)+len(l.prints.names) == 0 {
-		out = append(out, finding.Finding{Rule: ruleOwnSecret, Outcome: finding.NotApplicable,
-			Message: "No secret was given: --secret-file or --fingerprints gives one, and only then is there proof."})
+		out = append(out, tell(ruleOwnSecret, finding.NotApplicable, "", "No secret was given: --secret-file or --fingerprints gives one, and only then is there proof."))
 	}
 	for _, k := range l.groupsOf(ownSecret) {
 		out = append(out, l.fail(ruleOwnSecret, k.path, "The secret %q stands %s.", l.secrets[k.index].name, l.at(k.path, l.groups[k])))
 	}
 	for _, k := range l.groupsOf(fingerprinted) {
-		out = append(out, l.fail(ruleOwnSecret, k.path, "The secret with the fingerprint %q stands %s.", k.text, l.at(k.path, l.groups[k])))
+		out = append(out, l.fail(ruleOwnSecret, k.path, "The secret with the fingerprint %q stands %s.", l.safe(k.text), l.at(k.path, l.groups[k])))
 	}
 	return out
 }
 
-func (l *look) inPieces() (out []finding.Finding) {
+func (l *look) inPieces() (out []told) {
 	if len(l.secrets) == 0 {
-		return []finding.Finding{{Rule: ruleOwnPieces, Outcome: finding.NotApplicable, Message: "No secret was given: --secret-file gives one."}}
+		return []told{tell(ruleOwnPieces, finding.NotApplicable, "", "No secret was given: --secret-file gives one.")}
 	}
-	for i, pieces := range l.cut {
-		ps := make([]piece, len(pieces))
-		for j, p := range pieces {
-			ps[j] = p.piece
+	for i, cut := range l.cut {
+		size, n := len(l.secrets[i].value), 0
+		for _, in := range l.covered[i] {
+			if in {
+				n++
+			}
 		}
-		if !slices.ContainsFunc(pieces, func(p cutPiece) bool { return l.groups[groupKey{subject{kind: ownSecret, index: i}, p.path}] == nil }) {
-			continue // whole in the same files: literals that the decoder has put together
-		}
-		size := len(l.secrets[i].value)
-		n := coverage(ps)
 		if n*100 < size*covered {
 			continue
 		}
+		pieces := slices.Collect(maps.Keys(cut))
+		if !slices.ContainsFunc(pieces, func(p piece) bool { return l.groups[groupKey{subject{kind: ownSecret, index: i}, cut[p].path}] == nil }) {
+			continue // whole in the same files: literals that the decoder has put together
+		}
+		slices.SortFunc(pieces, func(a, b piece) int { return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(b.to, a.to)) })
 		// Of the pieces at one place in the secret one tells enough.
-		slices.SortFunc(pieces, func(a, b cutPiece) int {
-			return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(b.to, a.to), cmp.Compare(a.path, b.path), cmp.Compare(a.offset, b.offset))
-		})
+		var also []string
 		var where []string
 		end := 0
 		for _, p := range pieces {
@@ -125,10 +135,12 @@ func (l *look) inPieces() (out []finding.Finding) {
 				continue
 			}
 			end = p.to
-			at := fmt.Sprintf("%s at byte %d", l.safe(p.path), p.offset)
-			if p.key != "" {
-				at += ", as " + l.safeKey(p.key)
+			c := cut[p]
+			at := fmt.Sprintf("%s at byte %d", l.safe(c.path), c.offset)
+			if c.key != "" {
+				at += ", as " + l.safeKey(c.key)
 			}
+			also = append(also, l.safe(c.path))
 			where = append(where, at)
 		}
 		shown := where[:min(len(where), 6)]
@@ -136,62 +148,85 @@ func (l *look) inPieces() (out []finding.Finding) {
 		if len(where) > len(shown) {
 			more = fmt.Sprintf("; and %s", counted(len(where)-len(shown), "more place"))
 		}
-		out = append(out, l.fail(ruleOwnPieces, pieces[0].path, "%d%% of the secret %q stands in %s, each a string of its own: in %s%s.",
-			n*100/size, l.secrets[i].name, counted(len(where), "piece"), strings.Join(shown, "; "), more))
+		f := l.fail(ruleOwnPieces, cut[pieces[0]].path, "%d%% of the secret %q stands in %s, each a string of its own: in %s%s.",
+			n*100/size, l.secrets[i].name, counted(len(where), "piece"), strings.Join(shown, "; "), more)
+		f.also = also
+		out = append(out, f)
 	}
 	return out
 }
 
-func (l *look) tokensFound(now time.Time) (out []finding.Finding) {
+func (l *look) tokensFound(now time.Time) (out []told) {
 	m := newMarker(l.secrets)
 	if len(l.secrets) == 0 {
-		out = append(out, finding.Finding{Rule: ruleOwnToken, Outcome: finding.NotApplicable, Message: "No secret was given: --secret-file gives one."})
+		out = append(out, tell(ruleOwnToken, finding.NotApplicable, "", "No secret was given: --secret-file gives one."))
 	}
-	for _, k := range l.groupsOf(signedToken) {
-		t := l.tokens[k.text]
-		if t == nil { // one too many
-			continue
-		}
-		where := l.at(k.path, l.groups[k])
-		name := fmt.Sprintf("A token (%s, mark %s)", t.algorithm, m.mark([]byte(k.text)))
-		if t.secret >= 0 {
-			out = append(out, l.fail(ruleOwnToken, k.path, "%s that is signed with the secret %q stands %s.", name, l.secrets[t.secret].name, where))
-		} else if t.with != "" {
-			key := ""
-			if t.key != "" {
-				key = ", as " + l.safeKey(t.key)
+	for _, raw := range slices.Sorted(maps.Keys(l.tokens.all)) {
+		t := l.tokens.all[raw]
+		name := fmt.Sprintf("A token (%s, mark %s)", t.algorithm, m.mark([]byte(raw)))
+		for _, path := range slices.Sorted(maps.Keys(t.places)) {
+			where := l.at(path, t.places[path])
+			if t.secret >= 0 {
+				out = append(out, l.fail(ruleOwnToken, path, "%s that is signed with the secret %q stands %s.", name, l.secrets[t.secret].name, where))
+			} else if t.with != "" {
+				out = append(out, l.withItsKey(t, name, path, where, m.mark([]byte(t.value))))
 			}
-			out = append(out, l.fail(ruleTokenKey, k.path, "%s stands %s. What it is signed with is a string in %s%s (mark %s).",
-				name, where, l.safe(t.with), key, m.mark([]byte(t.value))))
-		}
-		if !t.isProviders(l.clientIDs) {
-			continue
-		}
-		whose := "of the provider's shape"
-		if slices.Contains(l.clientIDs, t.issuer) {
-			whose = "of your client ID"
-		}
-		if t.cpf {
-			whose += ", for a CPF,"
-		}
-		switch {
-		case t.noExpiry:
-			out = append(out, l.fail(ruleNoExpiry, k.path, "%s %s that never expires stands %s.", name, whose, where))
-		case now.Before(t.expires):
-			out = append(out, l.fail(ruleValidToken, k.path, "%s %s that is valid until %s stands %s.", name, whose, t.expires.UTC().Format(time.RFC3339), where))
-		default:
-			out = append(out, l.fail(ruleExpired, k.path, "%s %s that expired on %s stands %s.", name, whose, t.expires.UTC().Format(time.RFC3339), where))
+			if t.providers {
+				out = append(out, l.mobileToken(t, name, path, where, now))
+			}
 		}
 	}
-	if n := l.dropped[signedToken]; n > 0 {
-		out = append(out, finding.Finding{Rule: ruleTokenKey, Outcome: finding.Inconclusive,
-			Message: fmt.Sprintf("There are more than %d tokens: the strings of the package were not tried as keys of the others.", maxTokens)})
+	if n := l.tokens.dropped[true]; n > 0 {
+		out = append(out, tell(ruleEverything, finding.Inconclusive, "", "There are more than %d tokens of others: the strings of the package were tried as keys of those only.", maxTokens))
+	}
+	if n := l.tokens.dropped[false]; n > 0 {
+		out = append(out, tell(ruleOwnToken, finding.Inconclusive, "", "There are more than %d tokens of yours or of the provider's shape; the others are not told.", maxGroups))
 	}
 	return out
 }
 
-func (l *look) telling() (out []finding.Finding) {
+// withItsKey tells of a token whose key is in the package. What documentation signs its examples with proves nothing about
+// the app.
+func (l *look) withItsKey(t *foundToken, name, path, where, mark string) told {
+	key := ""
+	if t.key != "" {
+		key = ", as " + l.safeKey(t.key)
+	}
+	f := l.fail(ruleTokenKey, path, "%s stands %s. What it is signed with is a string in %s%s (mark %s).", name, where, l.safe(t.with), key, mark)
+	f.also = []string{l.safe(t.with)}
+	if !t.providers && (len(t.value) < minSecret || slices.Contains(wellKnown, t.value)) {
+		f.Outcome = finding.Warn
+		f.Message = strings.TrimSuffix(f.Message, ".") + ", and too short or too well known to prove anything."
+	}
+	return f
+}
+
+// wellKnown are keys of twelve bytes and more that documentation signs its examples with.
+var wellKnown = []string{
+	"your-256-bit-secret", "your-384-bit-secret", "your-512-bit-secret", "a-string-secret-at-least-256-bits-long",
+	"a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long", "my-secret-key", "your-secret-key", "super-secret-key",
+}
+
+func (l *look) mobileToken(t *foundToken, name, path, where string, now time.Time) told {
+	whose := "of the provider's shape"
+	if slices.Contains(l.clientIDs, t.issuer) {
+		whose = "of your client ID"
+	}
+	if t.cpf {
+		whose += ", for a CPF,"
+	}
+	switch {
+	case t.noExpiry:
+		return l.fail(ruleNoExpiry, path, "%s %s that never expires stands %s.", name, whose, where)
+	case now.Before(t.expires):
+		return l.fail(ruleValidToken, path, "%s %s that is valid until %s stands %s.", name, whose, t.expires.UTC().Format(time.RFC3339), where)
+	}
+	return l.fail(ruleExpired, path, "%s %s that expired on %s stands %s.", name, whose, t.expires.UTC().Format(time.RFC3339), where)
+}
+
+func (l *look) telling() (out []told) {
 	m := newMarker(l.secrets)
+	l.trim(tellingName)
 	for _, k := range l.groupsOf(tellingName) {
 		g := l.groups[k]
 		if slices.ContainsFunc(l.secrets, func(s Secret) bool { return strings.Contains(g.value, string(s.value)) }) {
@@ -200,19 +235,19 @@ func (l *look) telling() (out []finding.Finding) {
 		if _, ok := l.prints.name([]byte(g.value)); ok {
 			continue
 		}
-		out = append(out, finding.Finding{Rule: ruleTelling, Outcome: finding.Warn, Place: l.safe(k.path),
-			Message: fmt.Sprintf("A value that looks like a secret (%d characters, mark %s) stands %s.", len(g.value), m.mark([]byte(g.value)), l.at(k.path, g))})
+		out = append(out, tell(ruleTelling, finding.Warn, l.safe(k.path), "A value that looks like a secret (%d characters, mark %s) stands %s.",
+			len(g.value), m.mark([]byte(g.value)), l.at(k.path, g)))
 	}
 	if n := l.dropped[tellingName]; n > 0 {
-		out = append(out, finding.Finding{Rule: ruleTelling, Outcome: finding.Warn, Message: fmt.Sprintf("There are %d more such values.", n)})
+		out = append(out, tell(ruleTelling, finding.Warn, "", "There are %d more such values.", n))
 	}
 	return out
 }
 
-func (l *look) builtHow() (out []finding.Finding) {
+func (l *look) builtHow() (out []told) {
 	slices.SortFunc(l.manifests, func(a, b manifest) int { return cmp.Compare(a.path, b.path) })
 	warn := func(rule, path, message string) {
-		out = append(out, finding.Finding{Rule: rule, Outcome: finding.Warn, Place: l.safe(path), Message: message})
+		out = append(out, tell(rule, finding.Warn, l.safe(path), "%s", message))
 	}
 	apps, debuggable := 0, false
 	for _, m := range l.manifests {
@@ -239,8 +274,8 @@ func (l *look) builtHow() (out []finding.Finding) {
 	}
 	if apps == 0 {
 		for _, rule := range []string{ruleDebuggable, ruleBackup, ruleCleartext} {
-			if !slices.ContainsFunc(out, func(f finding.Finding) bool { return f.Rule == rule }) {
-				out = append(out, finding.Finding{Rule: rule, Outcome: finding.NotApplicable, Message: "There is no compiled Android manifest in it."})
+			if !slices.ContainsFunc(out, func(f told) bool { return f.Rule == rule }) {
+				out = append(out, tell(rule, finding.NotApplicable, "", "There is no compiled Android manifest in it."))
 			}
 		}
 	}
@@ -253,46 +288,61 @@ func (l *look) builtHow() (out []finding.Finding) {
 }
 
 // unread tells what could not be read. That is never a pass.
-func (l *look) unread() (out []finding.Finding) {
+func (l *look) unread() (out []told) {
 	for _, p := range l.problems {
-		out = append(out, finding.Finding{Rule: ruleEverything, Outcome: finding.Inconclusive, Place: l.safe(p.path),
-			Message: fmt.Sprintf("%s was not read whole: %s.", l.safe(p.path), l.safe(p.err.Error()))})
+		message := l.safe(p.path) + " was not read whole: " + l.safe(p.err.Error()) + "."
+		switch {
+		case errors.Is(p.err, context.DeadlineExceeded):
+			message = "The scan was stopped when its time was over (--timeout); not everything was read."
+		case errors.Is(p.err, context.Canceled):
+			message = "The scan was interrupted; not everything was read."
+		}
+		out = append(out, tell(ruleEverything, finding.Inconclusive, l.safe(p.path), "%s", message))
 	}
 	if n := l.dropped[kinds]; n > 0 {
-		out = append(out, finding.Finding{Rule: ruleEverything, Outcome: finding.Inconclusive, Message: counted(n, "more place") + " not read whole."})
+		out = append(out, tell(ruleEverything, finding.Inconclusive, "", "%s not read whole.", counted(n, "more place")))
 	}
-	if l.entries == 0 {
-		out = append(out, finding.Finding{Rule: ruleEverything, Outcome: finding.Inconclusive, Message: "There is nothing in it."})
+	if l.bytes == 0 && len(l.problems) == 0 {
+		out = append(out, tell(ruleEverything, finding.Inconclusive, "", "There is nothing in it."))
 	}
 	return out
 }
 
-// allow makes of what the allow-list covers something that was skipped, with the reason.
-func allow(all []finding.Finding, list []Allowed, now time.Time) []finding.Finding {
-	var over []finding.Finding
-	told := make([]bool, len(list))
-	for i := range all {
-		f := &all[i]
-		if f.Outcome != finding.Fail && f.Outcome != finding.Warn && f.Outcome != finding.Inconclusive {
-			continue
-		}
-		for j, a := range list {
-			if !a.covers(f.Rule, f.Place) {
-				continue
+// allow makes of what the allow-list covers something that was skipped, with the reason. A finding about several places is
+// covered only if each of them is.
+func (l *look) allow(all []told, list []Allowed, now time.Time) []finding.Finding {
+	var out, over []finding.Finding
+	said := make([]bool, len(list))
+	for _, f := range all {
+		var by *Allowed
+		for _, place := range append([]string{f.Place}, f.also...) {
+			by = nil
+			for j := range list {
+				a := &list[j]
+				if f.Outcome != finding.Fail && f.Outcome != finding.Warn && f.Outcome != finding.Inconclusive || !a.covers(f.Rule, place) {
+					continue
+				}
+				if until, err := a.until(); err == nil && now.Before(until) {
+					by = a
+					break
+				}
+				if !said[j] {
+					said[j] = true
+					over = append(over, finding.Finding{Rule: ruleAllowedLong, Outcome: finding.Warn, Place: place,
+						Message: fmt.Sprintf("%s at %s was allowed until %s, since: %s", a.Rule, l.safe(a.Path), a.Expires, l.safe(a.Reason))})
+				}
 			}
-			if until, err := a.until(); err == nil && now.Before(until) {
-				f.Outcome = finding.Skipped
-				f.Message = strings.TrimSuffix(f.Message, ".") + fmt.Sprintf(": allowed until %s, since: %s", a.Expires, a.Reason)
+			if by == nil {
 				break
 			}
-			if !told[j] {
-				told[j] = true
-				over = append(over, finding.Finding{Rule: ruleAllowedLong, Outcome: finding.Warn, Place: f.Place,
-					Message: fmt.Sprintf("%s at %s was allowed until %s, since: %s", a.Rule, a.Path, a.Expires, a.Reason)})
-			}
 		}
+		if by != nil {
+			f.Outcome = finding.Skipped
+			f.Message = strings.TrimSuffix(f.Message, ".") + fmt.Sprintf(": allowed until %s, since: %s", by.Expires, l.safe(by.Reason))
+		}
+		out = append(out, f.Finding)
 	}
-	return append(all, over...)
+	return append(out, over...)
 }
 
 // nothingElse adds that a rule was looked for and nothing was found, to each of which nothing is told.
@@ -333,7 +383,7 @@ func (l *look) about() []finding.Fact {
 			break
 		}
 	}
-	tell := func(name string, k kind, text func(int) string) {
+	count := func(name string, k kind, text func(int) string) {
 		found := make(map[string]int)
 		for g := range l.groups {
 			if g.kind == k && text(g.index) != "" {
@@ -349,13 +399,13 @@ func (l *look) about() []finding.Fact {
 		}
 	}
 	for _, fact := range []string{factSDK, factEndpoint} {
-		tell(strings.ToUpper(fact[:1])+fact[1:], providerWord, func(i int) string {
+		count(strings.ToUpper(fact[:1])+fact[1:], providerWord, func(i int) string {
 			if words[i].fact != fact {
 				return ""
 			}
 			return words[i].text
 		})
 	}
-	tell("Client ID", knownClient, func(i int) string { return l.clientIDs[i] })
+	count("Client ID", knownClient, func(i int) string { return l.safe(l.clientIDs[i]) })
 	return facts
 }

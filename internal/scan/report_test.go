@@ -13,10 +13,10 @@ import (
 // TestReportForms: a report with something of every tier, and something unread, is valid in the forms that have a schema.
 func TestReportForms(t *testing.T) {
 	t.Parallel()
-	whole := zipOf(t, Target{"a.txt", bytes.Repeat([]byte("hello "), 1000)}, Target{"b.txt", testSecret.value},
-		Target{"c.js", []byte("t = '" + hs256("k", plainHeader, `{"iss":"`+clientHex+`"}`) + "'; apiSecret = '" + string(textOf(4, 40, hexAlphabet)) + "'")})
+	whole := zipOf(t, file{"a.txt", bytes.Repeat([]byte("hello "), 1000)}, file{"b.txt", testSecret.value},
+		file{"c.js", []byte("t = '" + hs256("k", plainHeader, `{"iss":"`+clientHex+`"}`) + "'; apiSecret = '" + string(textOf(4, 40, hexAlphabet)) + "'")})
 	whole[40] ^= 0xff
-	r := scanned(t, Options{Secrets: []Secret{testSecret}}, Target{"a.zip", whole})
+	r := scanned(t, Options{Secrets: []Secret{testSecret}}, file{"a.zip", whole})
 	for _, o := range []finding.Outcome{finding.Fail, finding.Warn, finding.Inconclusive, finding.Pass, finding.NotApplicable} {
 		if r.Count(o) == 0 {
 			t.Errorf("no rule is %s", o)

@@ -3,19 +3,22 @@ package scan
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/selo-id/selo/internal/finding"
 )
 
-// Target is what is to be looked at: a file or a folder at Path, or Data itself, called Path.
+// Target is what is to be looked at: a file or a folder at Path; or what Open gives, called Path. Open may be called twice.
 type Target struct {
 	Path string
-	Data []byte
+	Open func(context.Context) (io.ReadCloser, error)
 }
 
 // Options say what to look for. The zero value looks for tokens and for names that tell.
@@ -47,9 +50,10 @@ func Scan(ctx context.Context, targets []Target, o Options) (*finding.Report, er
 		o.Now = started
 	}
 	l := newLook(&o)
+	l.stopped = func() bool { return ctx.Err() != nil }
 	p := newPass(targets, o.Progress)
 	if err := p.walk(ctx, targets, l.visit, l.problem); err != nil {
-		return nil, err
+		return nil, l.cannotOpen(err)
 	}
 	if l.open() {
 		p.again()
@@ -60,8 +64,11 @@ func Scan(ctx context.Context, targets []Target, o Options) (*finding.Report, er
 			}
 		})
 		if err != nil {
-			return nil, err
+			return nil, l.cannotOpen(err)
 		}
+	}
+	if err := ctx.Err(); err != nil && !slices.ContainsFunc(l.problems, func(p problem) bool { return errors.Is(p.err, err) }) {
+		l.problem(targets[0].Path, err) // it ended in the last file, of which nobody knows how far it was looked at
 	}
 	r := l.report(&o)
 	r.Started, r.Took = started, time.Since(started)
@@ -72,6 +79,15 @@ func Scan(ctx context.Context, targets []Target, o Options) (*finding.Report, er
 		r.Target += l.safe(t.Path)
 	}
 	return r, nil
+}
+
+// cannotOpen says what cannot be opened; somebody may have put a secret where its file belongs.
+func (l *look) cannotOpen(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return fmt.Errorf("%q: %w", l.safeKey(pe.Path), pe.Err)
+	}
+	return err
 }
 
 // pass is one way through all targets.
@@ -88,7 +104,7 @@ func newPass(targets []Target, tell func(Progress)) *pass {
 		return p
 	}
 	for _, t := range targets {
-		if t.Data != nil {
+		if t.Open != nil {
 			continue
 		}
 		// What cannot be looked at counts nothing, and is told when it is walked through.
@@ -119,11 +135,17 @@ func (p *pass) walk(ctx context.Context, targets []Target, visit func(*entry), p
 		}
 	}
 	for _, t := range targets {
-		if t.Data != nil {
-			w.bytes(ctx, t.Path, t.Data)
+		if t.Open == nil {
+			if err := w.file(ctx, t.Path); err != nil {
+				return err
+			}
 			continue
 		}
-		if err := w.file(ctx, t.Path); err != nil {
+		r, err := t.Open(ctx)
+		if err == nil {
+			err = errors.Join(w.reader(ctx, t.Path, r), r.Close())
+		}
+		if err != nil && ctx.Err() == nil {
 			return err
 		}
 	}

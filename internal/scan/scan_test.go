@@ -23,13 +23,27 @@ var (
 	testNow    = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 )
 
-// look scans files of memory and returns the report.
-func scanned(t *testing.T, o Options, files ...Target) *finding.Report {
+// file is a file of memory.
+type file struct {
+	Path string
+	Data []byte
+}
+
+func (f file) target() Target {
+	return Target{f.Path, func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(f.Data)), nil }}
+}
+
+// scanned scans files of memory and returns the report.
+func scanned(t *testing.T, o Options, files ...file) *finding.Report {
 	t.Helper()
 	if o.Now.IsZero() {
 		o.Now = testNow
 	}
-	r, err := Scan(t.Context(), files, o)
+	targets := make([]Target, len(files))
+	for i, f := range files {
+		targets[i] = f.target()
+	}
+	r, err := Scan(t.Context(), targets, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,8 +74,8 @@ func noSecrets(t *testing.T, r *finding.Report, secrets ...Secret) {
 	}
 }
 
-// told returns the findings of a report that are not passes, a line each.
-func told(r *finding.Report) string {
+// lines returns the findings of a report that are not passes, a line each.
+func lines(r *finding.Report) string {
 	var b strings.Builder
 	for _, f := range r.Findings {
 		if f.Outcome != finding.Pass && f.Outcome != finding.NotApplicable {
@@ -112,8 +126,13 @@ func TestScan(t *testing.T) {
 		{"token of an own secret", with, "a.js", "t = '" + hs256(secret, plainHeader, claims("")) + "'", 1,
 			"fail token-of-own-secret: A token (HS256, mark ????????) that is signed with the secret \"client secret\" stands in a.js at byte 5, as t.\n" +
 				"fail token-without-expiry: A token (HS256, mark ????????) of the provider's shape that never expires stands in a.js at byte 5, as t."},
-		{"token and its key", Options{}, "a.js", "t = '" + hs256("s3cret", plainHeader, `{"sub":"1"}`) + "'; key = 's3cret'", 1,
+		{"token and its key", Options{}, "a.js", "t = '" + hs256("a-k3y-0f-ours", plainHeader, `{"sub":"1"}`) + "'; key = 'a-k3y-0f-ours'", 1,
 			`fail token-with-its-key: A token (HS256, mark ????????) stands in a.js at byte 5, as t. What it is signed with is a string in a.js, as key (mark ????????).`},
+		{"a token of examples, and its key", Options{}, "a.js", "t = '" + hs256("secret", plainHeader, `{"sub":"1"}`) + "'; key = 'secret'", 0,
+			`warn token-with-its-key: A token (HS256, mark ????????) stands in a.js at byte 5, as t. What it is signed with is a string in a.js, as key (mark ????????), and too short or too well known to prove anything.`},
+		{"a token of the provider's shape with a short key", Options{}, "a.js", "t = '" + hs256("secret", plainHeader, claims("")) + "'; key = 'secret'", 1,
+			"fail token-with-its-key: A token (HS256, mark ????????) stands in a.js at byte 5, as t. What it is signed with is a string in a.js, as key (mark ????????).\n" +
+				"fail token-without-expiry: A token (HS256, mark ????????) of the provider's shape that never expires stands in a.js at byte 5, as t."},
 		{"a token of somebody else's", with, "a.js", "t = '" + hs256("not here", plainHeader, `{"iss":"supabase","role":"anon"}`) + "'", 0, ""},
 		{"valid", with, "a.js", "t('" + hs256("not here", plainHeader, claims(`,"exp":1900000000,"peopleId":"52998224725"`)) + "')", 1,
 			"fail token-valid: A token (HS256, mark ????????) of the provider's shape, for a CPF, that is valid until 2030-03-17T17:46:40Z stands in a.js at byte 3, as t."},
@@ -129,8 +148,8 @@ func TestScan(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			r := scanned(t, tc.o, Target{tc.file, []byte(tc.text)})
-			if got := told(r); !like(strings.TrimSpace(got), tc.want) {
+			r := scanned(t, tc.o, file{tc.file, []byte(tc.text)})
+			if got := lines(r); !like(strings.TrimSpace(got), tc.want) {
 				t.Errorf("told:\n%s\nwant:\n%s", got, tc.want)
 			}
 			if got := r.ExitCode(); got != tc.code {
@@ -169,7 +188,7 @@ func xor(s, key string) []byte {
 	return b
 }
 
-func zipOf(t *testing.T, files ...Target) []byte {
+func zipOf(t *testing.T, files ...file) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := zip.NewWriter(&b)
@@ -191,11 +210,11 @@ func zipOf(t *testing.T, files ...Target) []byte {
 func TestScanWithin(t *testing.T) {
 	t.Parallel()
 	o := Options{Secrets: []Secret{testSecret}}
-	inner := zipOf(t, Target{"assets/config.properties", append([]byte("client.secret="), testSecret.value...)})
-	outer := zipOf(t, Target{"base.apk", inner}, Target{"manifest.json", []byte("{}")})
-	r := scanned(t, o, Target{"app.xapk", outer})
+	inner := zipOf(t, file{"assets/config.properties", append([]byte("client.secret="), testSecret.value...)})
+	outer := zipOf(t, file{"base.apk", inner}, file{"manifest.json", []byte("{}")})
+	r := scanned(t, o, file{"app.xapk", outer})
 	want := `fail own-secret: The secret "client secret" stands in app.xapk!base.apk!assets/config.properties at byte 14, as client.secret.`
-	if got := strings.TrimSpace(told(r)); got != want {
+	if got := strings.TrimSpace(lines(r)); got != want {
 		t.Errorf("told:\n%s\nwant:\n%s", got, want)
 	}
 }
@@ -205,10 +224,10 @@ func TestScanPackage(t *testing.T) {
 	t.Parallel()
 	token := hs256("a key elsewhere", plainHeader, `{"sub":"1"}`)
 	r := scanned(t, Options{},
-		Target{"a.zip", zipOf(t, Target{"t.json", []byte(`{"t":"` + token + `"}`)})},
-		Target{"b.zip", zipOf(t, Target{"k.json", []byte(`{"k":"a key elsewhere"}`)})})
+		file{"a.zip", zipOf(t, file{"t.json", []byte(`{"t":"` + token + `"}`)})},
+		file{"b.zip", zipOf(t, file{"k.json", []byte(`{"k":"a key elsewhere"}`)})})
 	want := "fail token-with-its-key: A token (HS256, mark ????????) stands in a.zip!t.json at byte 6, as t. What it is signed with is a string in b.zip!k.json, as k (mark ????????)."
-	if got := strings.TrimSpace(told(r)); !like(got, want) {
+	if got := strings.TrimSpace(lines(r)); !like(got, want) {
 		t.Errorf("told:\n%s\nwant:\n%s", got, want)
 	}
 	if r.Target != "a.zip, b.zip" {
@@ -220,49 +239,50 @@ func TestScanPackage(t *testing.T) {
 func TestScanIncomplete(t *testing.T) {
 	t.Parallel()
 	o := Options{Secrets: []Secret{testSecret}}
-	whole := zipOf(t, Target{"a.txt", []byte(strings.Repeat("hello ", 1000))}, Target{"b.txt", testSecret.value})
+	whole := zipOf(t, file{"a.txt", []byte(strings.Repeat("hello ", 1000))}, file{"b.txt", testSecret.value})
 	damaged := bytes.Clone(whole)
 	damaged[40] ^= 0xff // within the first entry
-	if r := scanned(t, o, Target{"a.zip", damaged}); r.ExitCode() != 1 || r.Count(finding.Inconclusive) != 1 {
-		t.Errorf("a damaged entry: exit code %d, told:\n%s", r.ExitCode(), told(r))
+	if r := scanned(t, o, file{"a.zip", damaged}); r.ExitCode() != 1 || r.Count(finding.Inconclusive) != 1 {
+		t.Errorf("a damaged entry: exit code %d, told:\n%s", r.ExitCode(), lines(r))
 	}
-	if r := scanned(t, Options{}, Target{"a.zip", damaged}); r.ExitCode() != 3 {
-		t.Errorf("a damaged entry and nothing else: exit code %d, told:\n%s", r.ExitCode(), told(r))
+	if r := scanned(t, Options{}, file{"a.zip", damaged}); r.ExitCode() != 3 {
+		t.Errorf("a damaged entry and nothing else: exit code %d, told:\n%s", r.ExitCode(), lines(r))
 	}
-	if r := scanned(t, o, Target{"empty", []byte{}}); r.ExitCode() != 0 {
-		t.Errorf("an empty file: exit code %d, told:\n%s", r.ExitCode(), told(r))
+	if r := scanned(t, o, file{"empty", []byte{}}); r.ExitCode() != 3 {
+		t.Errorf("an empty file: exit code %d, told:\n%s", r.ExitCode(), lines(r))
 	}
 	if r, err := Scan(t.Context(), []Target{{Path: t.TempDir()}}, o); err != nil || r.ExitCode() != 3 {
-		t.Errorf("an empty folder: %v, told:\n%s", err, told(r))
+		t.Errorf("an empty folder: %v, told:\n%s", err, lines(r))
 	}
-	if _, err := Scan(t.Context(), []Target{{Path: filepath.Join(t.TempDir(), "gone")}}, o); err == nil {
-		t.Error("a file that is not there: no error")
+	if _, err := Scan(t.Context(), []Target{{Path: filepath.Join(t.TempDir(), "gone\x1b"+string(testSecret.value))}}, o); err == nil ||
+		strings.Contains(err.Error(), string(testSecret.value)) || strings.Contains(err.Error(), "\x1b") || !strings.Contains(err.Error(), "gone") {
+		t.Errorf("a file that is not there: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	r, err := Scan(ctx, []Target{{"a.zip", whole}}, o)
+	r, err := Scan(ctx, []Target{file{"a.zip", whole}.target()}, o)
 	if err != nil || r.ExitCode() != 3 {
-		t.Errorf("a scan that was stopped: %v, told:\n%s", err, told(r))
+		t.Errorf("a scan that was stopped: %v, told:\n%s", err, lines(r))
 	}
 }
 
 func TestAllowed(t *testing.T) {
 	t.Parallel()
-	file := Target{"build/app.zip", zipOf(t, Target{"assets/a.txt", testSecret.value}, Target{"b.txt", testSecret.value})}
+	file := file{"build/app.zip", zipOf(t, file{"assets/a.txt", testSecret.value}, file{"b.txt", testSecret.value})}
 	o := Options{Secrets: []Secret{testSecret}, Allowed: []Allowed{
 		{Rule: "own-secret", Path: "**/assets/*", Reason: "a sandbox key", Expires: "2026-11-30"},
 	}}
 	r := scanned(t, o, file)
-	if r.ExitCode() != 1 || !strings.Contains(told(r), "skipped own-secret: The secret \"client secret\" stands in build/app.zip!assets/a.txt at byte 0: allowed until 2026-11-30, since: a sandbox key\n") {
-		t.Errorf("exit code %d, told:\n%s", r.ExitCode(), told(r))
+	if r.ExitCode() != 1 || !strings.Contains(lines(r), "skipped own-secret: The secret \"client secret\" stands in build/app.zip!assets/a.txt at byte 0: allowed until 2026-11-30, since: a sandbox key\n") {
+		t.Errorf("exit code %d, told:\n%s", r.ExitCode(), lines(r))
 	}
 	o.Allowed = append(o.Allowed, Allowed{Rule: "own-secret", Path: "build/app.zip!b.txt", Reason: "the same", Expires: "2026-12-31"})
 	if r := scanned(t, o, file); r.ExitCode() != 0 {
-		t.Errorf("all is allowed: exit code %d, told:\n%s", r.ExitCode(), told(r))
+		t.Errorf("all is allowed: exit code %d, told:\n%s", r.ExitCode(), lines(r))
 	}
 	o.Now = time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
-	if r := scanned(t, o, file); r.ExitCode() != 1 || !strings.Contains(told(r), "warn allowance-over: own-secret at **/assets/* was allowed until 2026-11-30, since: a sandbox key\n") {
-		t.Errorf("the next day: exit code %d, told:\n%s", r.ExitCode(), told(r))
+	if r := scanned(t, o, file); r.ExitCode() != 1 || !strings.Contains(lines(r), "warn allowance-over: own-secret at **/assets/* was allowed until 2026-11-30, since: a sandbox key\n") {
+		t.Errorf("the next day: exit code %d, told:\n%s", r.ExitCode(), lines(r))
 	}
 }
 

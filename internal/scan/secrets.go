@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -51,6 +52,9 @@ func ReadSecrets(name string, r io.Reader) ([]Secret, error) {
 		if err := fitForSearch(line); err != nil {
 			return nil, fmt.Errorf("%s: line %d: %w", name, n, err)
 		}
+		if slices.ContainsFunc(out, func(s Secret) bool { return bytes.Equal(s.value, line) }) {
+			continue
+		}
 		out = append(out, Secret{fmt.Sprintf("%s line %d", name, n), bytes.Clone(line)})
 	}
 	switch err := lines.Err(); {
@@ -68,6 +72,14 @@ func ReadSecrets(name string, r io.Reader) ([]Secret, error) {
 
 func fitForSearch(secret []byte) error {
 	switch {
+	case bytes.IndexByte(secret, 0) >= 0:
+		return fmt.Errorf("has zero bytes in it; save the file as UTF-8, and not as UTF-16")
+	case secret[0] == '#' && bytes.IndexByte(secret, ' ') > 0:
+		return fmt.Errorf("looks like a comment, which a file of secrets does not have")
+	case len(secret) > 1 && secret[0] == secret[len(secret)-1] && (secret[0] == '"' || secret[0] == '\''):
+		return fmt.Errorf("is in quotes; write the secret without them")
+	case assignment.Match(secret):
+		return fmt.Errorf("looks like NAME=secret; write only the secret")
 	case len(bytes.TrimSpace(secret)) != len(secret):
 		return fmt.Errorf("begins or ends with a blank; remove it, if it is not part of the secret")
 	case len(secret) < minSecret:
@@ -81,6 +93,9 @@ func fitForSearch(secret []byte) error {
 	}
 	return nil
 }
+
+// assignment is NAME=value, as in a dotenv file; base64 ends in "=" and has nothing after it.
+var assignment = regexp.MustCompile(`^(export +)?[A-Z][A-Z0-9_]*=[^=]`)
 
 func letters(b []byte) int {
 	n := 0

@@ -2,19 +2,37 @@ package scan
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/hex"
+	"slices"
 	"strings"
 )
 
 // sight is what one goroutine sees in one entry.
 type sight struct {
 	*look
-	e      *entry
-	found  map[subject]*group
-	tokens map[string]*jwt
-	cut    []cutPiece
+	e       *entry
+	found   map[subject]*group
+	tokens  *tokenSet
+	cut     map[piece]cutPiece
+	dropped map[kind]int
+	lying   []lying
+	texts   int
+	over    bool
+
 	peeled [maxLayers][]byte // scratch
+}
+
+// lying is a place of which nobody knows yet what it is called.
+type lying struct {
+	offset int64
+	group  *group
+	spot   int
+}
+
+func newSight(l *look, e *entry) *sight {
+	return &sight{look: l, e: e, found: make(map[subject]*group), tokens: newTokenSet(), cut: make(map[piece]cutPiece), dropped: make(map[kind]int)}
 }
 
 func (s *sight) add(subj subject, sp spot) *group {
@@ -29,18 +47,44 @@ func (s *sight) add(subj subject, sp spot) *group {
 
 func (s *sight) token(t *jwt, sp spot) {
 	raw := t.signed + "." + t.mac
-	if s.tokens == nil {
-		s.tokens = make(map[string]*jwt)
+	found := s.tokens.all[raw]
+	if found == nil {
+		found = s.newToken(t)
 	}
-	s.tokens[raw] = t
-	s.add(subject{kind: signedToken, text: raw}, sp)
+	s.tokens.add(raw, found, s.e.path, sp)
+}
+
+// lie notes what was found in the bytes as they lie, so that texts can say what it is called.
+func (s *sight) lie() {
+	note := func(g *group) {
+		for i, sp := range g.spots {
+			s.lying = append(s.lying, lying{sp.offset, g, i})
+		}
+	}
+	for _, g := range s.found {
+		note(g)
+	}
+	for _, t := range s.tokens.all {
+		note(t.places[s.e.path])
+	}
+	slices.SortFunc(s.lying, func(a, b lying) int { return cmp.Compare(a.offset, b.offset) })
+}
+
+// called says what lies between two offsets is called.
+func (s *sight) called(from, to int64, key string) {
+	i, _ := slices.BinarySearchFunc(s.lying, from, func(l lying, at int64) int { return cmp.Compare(l.offset, at) })
+	for ; i < len(s.lying) && s.lying[i].offset < to; i++ {
+		if sp := &s.lying[i].group.spots[s.lying[i].spot]; sp.key == "" {
+			sp.key = key
+		}
+	}
 }
 
 // bytes looks through bytes as they are, which begin at offset in the entry.
 func (s *sight) bytes(data []byte, offset int64) {
 	s.finder.find(data, func(h hit) {
 		n := &s.finder.needle[h.needle]
-		if !otherOrder(h.spelling, data, h.offset, len(n.b)) {
+		if n.secret < 0 || !isASCII(s.secrets[n.secret].value) || !otherOrder(h.spelling, data, h.offset, len(n.b)) {
 			s.add(s.subject(n), spot{offset: offset + int64(h.offset), size: int64(len(n.b)), spelling: h.spelling})
 		}
 	})
@@ -73,7 +117,24 @@ func (s *sight) name() {
 	if s.e.offset > 0 || len(name) < minSecret {
 		return
 	}
-	s.derived(name, text{off: 0, key: "its name"}, "", -1)
+	s.derived(name, text{}, "", -1)
+	s.whole(name, spot{offset: -1, spelling: "a whole string"}, false)
+}
+
+// whole looks for the secrets of which only fingerprints are known. With lies b is what lies at the place.
+func (s *sight) whole(b []byte, sp spot, lies bool) {
+	if len(s.prints.salts) == 0 {
+		return
+	}
+	candidates(b, minSecret, func(c []byte) {
+		if name, ok := s.prints.name(c); ok {
+			at := sp
+			if lies {
+				at.offset, at.size = sp.offset+int64(cap(b)-cap(c)), int64(len(c)) // c is a part of b
+			}
+			s.add(subject{kind: fingerprinted, text: name}, at)
+		}
+	})
 }
 
 // derived looks through bytes that do not lie in the entry as they are: all that is found is put where t lies. how says
@@ -90,40 +151,34 @@ func (s *sight) derived(b []byte, t text, how string, offset int64) {
 
 // text looks at a string that a decoder found.
 func (s *sight) text(t text) {
+	// A decoder cannot be stopped; what comes of it when the time is over is not looked at, and is told as unread.
+	if s.texts++; s.texts%64 == 0 && !s.over {
+		s.over = s.stopped()
+	}
+	if s.over {
+		return
+	}
 	offset := s.e.offset + int64(t.off)
 	size := int64(len(t.b))
 	if t.made {
 		s.derived(t.b, t, "", offset)
-	} else if t.key != "" && len(s.found) > 0 {
-		for _, g := range s.found {
-			g.name(offset, offset+size, t.key)
-		}
+	} else if t.key != "" && len(s.lying) > 0 {
+		s.called(offset, offset+size, t.key)
 	}
-	if len(s.prints.salts) > 0 {
-		candidates(t.b, minSecret, func(c []byte) {
-			if name, ok := s.prints.name(c); ok {
-				s.add(subject{kind: fingerprinted, text: name}, spot{offset, size, t.key, "a whole string"})
-			}
-		})
-	}
+	s.whole(t.b, spot{offset, size, t.key, "a whole string"}, !t.made)
 	s.pieces.pieces(t.b, func(p piece) {
-		if len(s.cut) < maxPieces {
-			s.cut = append(s.cut, cutPiece{p, s.e.path, offset, t.key})
+		if _, ok := s.cut[p]; !ok {
+			s.cut[p] = cutPiece{s.e.path, offset, t.key}
 		}
 	})
 	s.peel(t.b, t, "", offset, maxLayers)
 	if t.named && tells(t.key, t.b) {
-		g := s.add(subject{kind: tellingName, text: t.key}, spot{offset: offset, size: size, key: t.key})
-		g.value = string(t.b)
-	}
-}
-
-// name gives places between two offsets their key.
-func (g *group) name(from, to int64, key string) {
-	for i := range g.spots {
-		if sp := &g.spots[i]; sp.key == "" && from <= sp.offset && sp.offset < to {
-			sp.key = key
+		subj := subject{kind: tellingName, text: t.key}
+		if s.found[subj] == nil && len(s.found) >= maxGroups {
+			s.dropped[tellingName]++
+			return
 		}
+		s.add(subj, spot{offset: offset, size: size, key: t.key}).value = string(t.b)
 	}
 }
 
@@ -150,7 +205,11 @@ func (s *sight) peel(b []byte, t text, how string, offset int64, layers int) {
 			end++
 		}
 		if end-start >= minPeel {
-			s.layer(b[start:end], t, how, offset, layers)
+			at := offset
+			if layers == maxLayers && !t.made && at >= 0 {
+				at += int64(start)
+			}
+			s.layer(b[start:end], t, how, at, layers)
 		}
 		i = end + 1
 	}
@@ -168,12 +227,22 @@ func (s *sight) layer(run []byte, t text, how string, offset int64, layers int) 
 	if bytes.ContainsAny(run, "-_") {
 		enc = base64.RawURLEncoding
 	}
-	out, _ = enc.AppendDecode(out, run) // as far as it goes
-	s.peeled[layers-1] = out
-	if len(out) >= minSecret {
-		s.within(out, t, "base64 of "+how, offset, layers)
+	// Of a long text decoders give pieces, which may begin anywhere in a group of four.
+	phases := 1
+	if len(run) >= minPhases {
+		phases = 4
+	}
+	for phase := range phases {
+		out, _ = enc.AppendDecode(out[:0], run[phase:]) // as far as it goes
+		s.peeled[layers-1] = out
+		if len(out) >= minSecret {
+			s.within(out, t, "base64 of "+how, offset, layers)
+		}
 	}
 }
+
+// minPhases is the length in bytes of the shortest base64 text that may be a piece of a longer one.
+const minPhases = 16 << 10
 
 func isHex(b []byte) bool {
 	for _, c := range b {
@@ -186,13 +255,7 @@ func isHex(b []byte) bool {
 
 func (s *sight) within(b []byte, t text, how string, offset int64, layers int) {
 	s.derived(b, t, how, offset)
-	if len(s.prints.salts) > 0 {
-		candidates(b, minSecret, func(c []byte) {
-			if name, ok := s.prints.name(c); ok {
-				s.add(subject{kind: fingerprinted, text: name}, spot{offset, int64(len(t.b)), t.key, strings.TrimSuffix(how, " of ")})
-			}
-		})
-	}
+	s.whole(b, spot{offset, int64(len(t.b)), t.key, strings.TrimSuffix(how, " of ")}, false)
 	if layers > 1 {
 		s.peel(b, t, how, offset, layers-1)
 	}
@@ -204,25 +267,52 @@ var isBase64 = func() (is [256]bool) {
 	return is
 }()
 
-// candidates calls found for what in a text may be a value by itself: the whole, and what stands between blanks, quotes
-// and punctuation, of at least size bytes.
+// candidates calls found for what in a text may be a value by itself, of at least size bytes: the whole, what stands between
+// blanks, quotes and brackets, what follows the first "=" or ":" in such a word, and what stands between characters that
+// are none of base64, and none of a name.
 func candidates(b []byte, size int, found func([]byte)) {
-	if len(b) >= size {
-		found(b)
+	if len(b) < size {
+		return
 	}
-	rest := b
-	for len(rest) >= size {
-		n := bytes.IndexAny(rest, " \t\r\n\"'`,;(){}[]<>")
-		if n < 0 {
-			n = len(rest)
+	found(b)
+	for class := range uint8(3) {
+		for i := 0; i < len(b); {
+			if wordClass[b[i]] <= class {
+				i++
+				continue
+			}
+			start := i
+			for i < len(b) && wordClass[b[i]] > class {
+				i++
+			}
+			word := b[start:i]
+			if class == 0 {
+				if cut := bytes.IndexAny(word, "=:"); cut >= 0 && len(word)-cut-1 >= size {
+					found(word[cut+1:])
+				}
+			} else if (start == 0 || wordClass[b[start-1]] < class) && (i == len(b) || wordClass[b[i]] < class) {
+				continue // was a word before
+			}
+			if len(word) >= size && len(word) < len(b) {
+				found(word)
+			}
 		}
-		word := rest[:n]
-		if n >= size && n < len(b) {
-			found(word)
-		}
-		if i := bytes.IndexAny(word, "=:"); i >= 0 && len(word)-i-1 >= size {
-			found(word[i+1:])
-		}
-		rest = rest[min(n+1, len(rest)):]
 	}
 }
+
+// wordClass says of each byte how far it goes with its neighbours: 0 not at all, 1 in words, 2 in base64 too, 3 in names too.
+var wordClass = func() (class [256]uint8) {
+	for c := range class {
+		class[c] = 1
+		if isBase64[c] {
+			class[c] = 2
+		}
+		if isBase64URL[c] && c != '-' {
+			class[c] = 3
+		}
+	}
+	for _, c := range " \t\r\n\v\f\x00\"'`,;(){}[]<>" {
+		class[c] = 0
+	}
+	return class
+}()

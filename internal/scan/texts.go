@@ -14,8 +14,9 @@ import (
 const minRun = 6
 
 // texts gives every string of an entry, by the decoder for what the entry is: by its content where that tells, else by
-// its name. A mistake in a decoder costs the rest of one entry, and is told as an entry that was not read whole.
-func texts(e *entry, emit func(text)) (err error) {
+// its name. A mistake in a decoder costs the rest of one entry, and is told as an entry that was not read whole. With bare
+// also what stands in a source text without quotes.
+func texts(e *entry, bare bool, emit func(text)) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("its decoder failed, which is a fault of selo: %w", errDamaged)
@@ -50,7 +51,7 @@ func texts(e *entry, emit func(text)) (err error) {
 		}
 	}
 	if order := byteOrderMark(data); order != nil {
-		return wideTexts(e, order, emit)
+		return wideTexts(e, order, bare, emit)
 	}
 	switch base, ext := lowerName(e.path); {
 	case jsonExtensions[ext] && !looksLikeText(data):
@@ -62,6 +63,9 @@ func texts(e *entry, emit func(text)) (err error) {
 	case propsExtensions[ext], base == ".env", strings.HasPrefix(base, ".env."), strings.HasSuffix(base, ".env"):
 		return propsTexts(data, emit)
 	case sourceExtensions[ext]:
+		if bare {
+			runs(data, minRun, emit)
+		}
 		numberTexts(data, emit)
 		return sourceTexts(data, emit)
 	case ext == ".pb", base == "androidmanifest.xml":
@@ -120,10 +124,10 @@ func byteOrderMark(data []byte) binary.ByteOrder {
 
 // wideTexts is texts for a text in UTF-16, such as the .strings of apps for iOS. Where strings lie is told as if all
 // characters before them were of one byte in UTF-8.
-func wideTexts(e *entry, order binary.ByteOrder, emit func(text)) error {
+func wideTexts(e *entry, order binary.ByteOrder, bare bool, emit func(text)) error {
 	narrow := *e
 	narrow.data = appendUTF16(nil, e.data[2:], order)
-	return texts(&narrow, func(t text) {
+	return texts(&narrow, bare, func(t text) {
 		t.off, t.made = min(2+2*t.off, len(e.data)-2), true
 		emit(t)
 	})

@@ -7,7 +7,7 @@ import (
 // unsigned returns the tokens of which nobody knows yet what they are signed with.
 func (l *look) unsigned() []*foundToken {
 	var open []*foundToken
-	for _, t := range l.tokens {
+	for _, t := range l.tokens.all {
 		if t.secret < 0 && t.with == "" {
 			open = append(open, t)
 		}
@@ -31,8 +31,15 @@ func (l *look) try(e *entry) {
 	}
 	seed := maphash.MakeSeed()
 	var tried [triedSize]uint64
+	n, over := 0, false
 	// What could not be read was told when the entry was visited.
-	_ = texts(e, func(t text) {
+	_ = texts(e, true, func(t text) {
+		if n++; n%64 == 0 && !over {
+			over = l.stopped()
+		}
+		if over {
+			return
+		}
 		candidates(t.b, 1, func(c []byte) {
 			if len(c) > maxSecret {
 				return
