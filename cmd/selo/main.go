@@ -32,7 +32,7 @@ type commands struct {
 	Backup   backupCommand   `cmd:"" help:"Copy the database while the server runs."`
 	Restore  restoreCommand  `cmd:"" help:"Make the database out of a backup."`
 	Check    checkCommand    `cmd:"" help:"Prove any integration against the checklist, from outside."`
-	Scan     scanCommand     `cmd:"" help:"Prove that an app package carries no key and no token."`
+	Scan     scanCommand     `cmd:"" help:"Look for keys and tokens in an app package, with proof."`
 	Sandbox  sandboxCommand  `cmd:"" help:"Run the pretend provider: it plays the SDK and signs responses."`
 	Verify   verifyCommand   `cmd:"" help:"Decide signed responses from the command line or standard input."`
 	Mint     mintCommand     `cmd:"" help:"Print a mobile token."`

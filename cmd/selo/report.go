@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/term"
 
@@ -15,25 +16,38 @@ import (
 
 // reporting is how the commands that make a report tell it.
 type reporting struct {
-	Format   string `enum:"text,json,sarif,junit,html," default:"" placeholder:"FORM" help:"text, json, sarif, junit or html. Default: text, or what the name of --output ends in (.json, .sarif, .xml, .html)."`
+	Format   string `enum:"text,json,sarif,junit,html," default:"" placeholder:"FORM" help:"text, json, sarif, junit or html. Default: what the name of --output ends in (.txt, .json, .sarif, .xml, .html), else text."`
 	Output   string `placeholder:"FILE" type:"path" help:"Write the report there; standard output gets the text."`
-	Baseline string `placeholder:"FILE" type:"path" help:"Say what changed since this report (JSON)."`
-	Verbose  bool   `short:"v" help:"In the text what passed too, and of the rest the evidence, why it matters and how to mend it in full."`
+	Baseline string `placeholder:"FILE" type:"path" help:"Say what changed since this report (made with --format json)."`
+	Verbose  bool   `short:"v" help:"In the text also what passed; of the rest the evidence, why it matters and how to fix it, in full."`
 }
 
-// before returns the report that --baseline names, nil when it names none.
+// endings are the forms that the name of --output tells.
+var endings = map[string]string{"": "text", ".txt": "text", ".json": "json", ".sarif": "sarif", ".xml": "junit", ".html": "html", ".htm": "html"}
+
+func (r *reporting) form() string {
+	return cmp.Or(r.Format, endings[strings.ToLower(filepath.Ext(r.Output))])
+}
+
+// before returns the report that --baseline names, nil when it names none, and sees to it that the new one can be written.
 func (r *reporting) before() (*finding.Report, error) {
+	if info, err := os.Stat(r.Output); err == nil && info.IsDir() {
+		return nil, usagef("--output: is a folder")
+	}
+	if r.form() == "" {
+		return nil, usagef("--output: its name must end in .txt, .json, .sarif, .xml or .html, or --format must say what it is")
+	}
 	if r.Baseline == "" {
 		return nil, nil
 	}
 	f, err := os.Open(r.Baseline)
 	if err != nil {
-		return nil, usagef("--baseline: %w", err)
+		return nil, usagef("--baseline: %w", withoutPath(err))
 	}
 	defer func() { _ = f.Close() }()
 	report, err := finding.ReadJSON(f)
 	if err != nil {
-		return nil, usagef("--baseline: %w", err)
+		return nil, usagef("--baseline: %w; make one with --format json", withoutPath(err))
 	}
 	return report, nil
 }
@@ -58,22 +72,22 @@ func (r *reporting) write(out io.Writer, report *finding.Report, hint string) er
 		}
 		return err
 	}
-	form := map[string]func(io.Writer) error{
+	write := map[string]func(io.Writer) error{
 		"text":  text,
 		"json":  func(w io.Writer) error { return finding.WriteJSON(w, report) },
 		"sarif": func(w io.Writer) error { return finding.WriteSARIF(w, report) },
 		"junit": func(w io.Writer) error { return finding.WriteJUnit(w, report) },
 		"html":  func(w io.Writer) error { return finding.WriteHTML(w, report) },
-	}[cmp.Or(r.Format, map[string]string{".json": "json", ".sarif": "sarif", ".xml": "junit", ".html": "html"}[filepath.Ext(r.Output)], "text")]
+	}[r.form()]
 	if r.Output == "" {
-		return form(out)
+		return write(out)
 	}
 	// In one step, so that a pipeline finds the whole report or the one of before.
 	f, err := os.CreateTemp(filepath.Dir(r.Output), filepath.Base(r.Output)+"-*")
 	if err != nil {
 		return fmt.Errorf("--output: %w", withoutPath(err))
 	}
-	err = errors.Join(form(f), f.Chmod(0o644), f.Close())
+	err = errors.Join(write(f), f.Chmod(0o644), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), r.Output)
 	}

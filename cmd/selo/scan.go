@@ -7,26 +7,28 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/selo-id/selo/internal/finding"
 	"github.com/selo-id/selo/internal/scan"
 )
 
 type scanCommand struct {
-	Run         scanRunCommand         `cmd:"" default:"withargs" help:"Scan packages, folders or files. Exit status: 0 clean, 1 something was found, 2 there is no report, 3 not everything could be read. Beside it: selo scan fingerprint, selo scan list."`
+	Run         scanRunCommand         `cmd:"" default:"withargs" help:"Scan packages, folders or files. Exit status: 0 nothing fails (there may be warnings), 1 something fails, 2 there is no report, 3 nothing fails, but not everything could be read. See also: selo scan fingerprint, selo scan list."`
 	Fingerprint scanFingerprintCommand `cmd:"" help:"Print fingerprints of secrets, by which --fingerprints finds them where the secrets may not be."`
-	List        scanListCommand        `cmd:"" help:"List every rule."`
+	List        scanListCommand        `cmd:"" help:"List every rule, and what a finding of it does."`
 }
 
 type scanRunCommand struct {
 	Paths []string `arg:"" optional:"" name:"file" help:"APK, AAB, XAPK, IPA, AAR, JAR, zip, tar, gz, br, a folder, a bundle: what you ship."`
 
 	SecretFile   []string `name:"secret-file" placeholder:"FILE" sep:"none" help:"Secrets of yours to look for, one on each line; - is standard input. Best the client secret of every access key."`
-	Fingerprints []string `placeholder:"FILE" sep:"none" help:"Fingerprints of secrets to look for, where the secrets may not be. They find whole strings only."`
-	ClientID     []string `name:"client-id" placeholder:"ID" help:"A client ID of yours: a token of its is told whatever else it says."`
+	Fingerprints []string `placeholder:"FILE" sep:"none" help:"Fingerprints of secrets to look for, where the secrets may not be; - is standard input. They find whole strings only."`
+	ClientID     []string `name:"client-id" placeholder:"ID" help:"A client ID of yours. Any token that it has issued is reported, whatever else the token says."`
 	Allow        string   `placeholder:"FILE" help:"Findings to live with until a day, with the reason (YAML)."`
 	Staged       bool     `help:"Scan what is staged in the git repository of this folder, instead of files."`
 
@@ -34,19 +36,28 @@ type scanRunCommand struct {
 	reporting
 }
 
-// Run scans and reports. It ends with 0 when the package is clean, 1 when something was found, 2 when there is no report and
-// 3 when not everything could be read.
+// Run scans and reports. It ends with 0 when nothing fails, 1 when something does, 2 when there is no report and 3 when nothing
+// fails, but not everything could be read.
 func (cmd *scanRunCommand) Run(ctx context.Context, std streams) error {
 	options := scan.Options{Version: version(), ClientIDs: cmd.ClientID}
-	var err error
+	if cmd.Timeout <= 0 {
+		return usagef("--timeout: must be longer than nothing: 30s, 10m")
+	}
+	err := inputOnce(cmd.SecretFile, cmd.Fingerprints)
+	if err != nil {
+		return usageError{err}
+	}
 	if options.Secrets, err = readSecrets(cmd.SecretFile, std.in); err != nil {
 		return usageError{err}
 	}
-	if options.Fingerprints, err = readFingerprints(cmd.Fingerprints); err != nil {
+	if options.Fingerprints, err = readFingerprints(cmd.Fingerprints, std.in); err != nil {
 		return usageError{err}
 	}
 	for _, id := range cmd.ClientID {
-		if len(id) < 8 {
+		switch {
+		case strings.ContainsFunc(id, unicode.IsSpace):
+			return usagef("--client-id: has a blank in it; give the flag once for each")
+		case len(id) < 8:
 			return usagef("--client-id: is too short to be one")
 		}
 	}
@@ -83,7 +94,36 @@ func (cmd *scanRunCommand) Run(ctx context.Context, std streams) error {
 	if before != nil {
 		report.Changes = finding.Compare(before, report)
 	}
-	return cmd.tell(std.out, report, "With -v: why it matters and what to do. --format html --output FILE: the same, to attach to a ticket.")
+	hint := "With -v: why it matters and how to fix it. --format html --output FILE: the same, to attach to a ticket."
+	if cmd.Staged {
+		if line := cmd.nothing(report, len(targets)); line != "" {
+			_, err := fmt.Fprintln(std.out, line)
+			return err
+		}
+		if report.Count(finding.Fail) > 0 {
+			hint = "Take it out before you commit; if it was ever pushed or shipped, revoke the key."
+		}
+	}
+	return cmd.tell(std.out, report, hint)
+}
+
+// nothing is all that is said before a commit in which there is nothing to tell, "" when there is more to say or a report was
+// asked for.
+func (cmd *scanRunCommand) nothing(report *finding.Report, files int) string {
+	if cmd.Verbose || cmd.Format+cmd.Output+cmd.Baseline != "" || report.ExitCode() != 0 || report.Count(finding.Warn) > 0 {
+		return ""
+	}
+	line := fmt.Sprintf("Nothing found in %d staged files", files)
+	if files == 1 {
+		line = "Nothing found in 1 staged file"
+	}
+	if report.Count(finding.Skipped) > 0 {
+		line += " but what is allowed"
+	}
+	if len(cmd.SecretFile)+len(cmd.Fingerprints) == 0 {
+		line += "; no secret was given, so only tokens and telling names were looked for"
+	}
+	return line + "."
 }
 
 func (cmd *scanRunCommand) targets(ctx context.Context) ([]scan.Target, error) {
@@ -103,6 +143,20 @@ func (cmd *scanRunCommand) targets(ctx context.Context) ([]scan.Target, error) {
 	return targets, nil
 }
 
+// inputOnce refuses standard input in more than one place: the second would find nothing there.
+func inputOnce(lists ...[]string) error {
+	n := 0
+	for _, file := range slices.Concat(lists...) {
+		if file == "-" {
+			n++
+		}
+	}
+	if n > 1 {
+		return errors.New("standard input can be read once")
+	}
+	return nil
+}
+
 // readSecrets reads secrets from files, which must not be readable by mistake as something else.
 func readSecrets(files []string, in io.Reader) ([]scan.Secret, error) {
 	var all []scan.Secret
@@ -116,10 +170,10 @@ func readSecrets(files []string, in io.Reader) ([]scan.Secret, error) {
 	return all, nil
 }
 
-func readFingerprints(files []string) ([]scan.Fingerprint, error) {
+func readFingerprints(files []string, in io.Reader) ([]scan.Fingerprint, error) {
 	var all []scan.Fingerprint
 	for _, file := range files {
-		prints, err := readEach(file, nil, scan.ReadFingerprints)
+		prints, err := readEach(file, in, scan.ReadFingerprints)
 		if err != nil {
 			return nil, fmt.Errorf("--fingerprints: %w", err)
 		}
@@ -129,7 +183,7 @@ func readFingerprints(files []string) ([]scan.Fingerprint, error) {
 }
 
 func readEach[T any](file string, in io.Reader, read func(string, io.Reader) ([]T, error)) ([]T, error) {
-	if file == "-" && in != nil {
+	if file == "-" {
 		return read("standard input", in)
 	}
 	f, err := os.Open(file)
@@ -152,7 +206,7 @@ func readAllowed(path string) ([]scan.Allowed, error) {
 	file := new(allowFile)
 	unknown, err := readYAML(path, file)
 	if err != nil {
-		return nil, err
+		return nil, withoutPath(err) // as for readEach
 	}
 	if faults := append(unknown, scan.CheckAllowed(file.Allow)...); len(faults) > 0 {
 		return nil, fmt.Errorf("%s:\n%w", path, errors.Join(faults...))
@@ -192,6 +246,9 @@ type scanFingerprintCommand struct {
 
 // Run prints a line for each secret.
 func (cmd *scanFingerprintCommand) Run(std streams) error {
+	if err := inputOnce(cmd.SecretFile); err != nil {
+		return usageError{err}
+	}
 	secrets, err := readSecrets(cmd.SecretFile, std.in)
 	if err != nil {
 		return usageError{err}
@@ -209,9 +266,22 @@ type scanListCommand struct{}
 // Run prints a line for each rule.
 func (cmd *scanListCommand) Run(std streams) error {
 	table := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "TOPIC\tID\tSEVERITY\tPROMISE")
+	fmt.Fprintln(table, "TOPIC\tID\tSEVERITY\tFINDING\tPROMISE")
 	for _, r := range scan.Rules() {
-		fmt.Fprintf(table, "%d\t%s\t%s\t%s\n", r.Topic, r.ID, r.Severity, r.Title)
+		fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%s\n", r.Topic, r.ID, r.Severity, consequence(r), r.Title)
 	}
 	return table.Flush()
+}
+
+// consequence says what a finding of a rule does.
+func consequence(r finding.Rule) string {
+	switch {
+	case r.ID == "everything-read":
+		return "incomplete"
+	case r.ID == "token-with-its-key":
+		return "fails or warns"
+	case r.Topic <= 2:
+		return "fails"
+	}
+	return "warns"
 }

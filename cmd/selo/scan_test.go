@@ -52,14 +52,33 @@ func TestScanStaged(t *testing.T) {
 	write("a b.js", "const x = 'harmless'")
 	write("b\n-c.env", "CAF_SECRET="+secret)
 	git(0, "add", "a b.js")
-	git(0, "commit", "-q", "-m", "harmless; what is not staged is not scanned")
+	if out := git(0, "commit", "-q", "-m", "harmless; what is not staged is not scanned"); strings.TrimSpace(out) != "Nothing found in 1 staged file." {
+		t.Errorf("of a harmless file it says %q", out)
+	}
 	git(0, "add", "b\n-c.env")
 	write("b\n-c.env", "CAF_SECRET=")
-	if out := git(1, "commit", "-q", "-m", "the index has the secret, though the folder has it no more"); !strings.Contains(out, "own-secret") {
+	if out := git(1, "commit", "-q", "-m", "the index has the secret, though the folder has it no more"); !strings.Contains(out, "own-secret") ||
+		!strings.Contains(out, "Take it out before you commit; if it was ever pushed or shipped, revoke the key.") || strings.Contains(out, "With -v") {
 		t.Errorf("says %q", out)
 	}
 	git(0, "add", "b\n-c.env")
 	git(0, "commit", "-q", "-m", "taken out")
+	// What the repository says of itself does not make it scan less.
+	write("d.env", "CAF_SECRET="+secret)
+	git(0, "add", "d.env")
+	clean := strings.TrimSpace(git(0, "hash-object", "-w", "a b.js"))
+	git(0, "replace", strings.TrimSpace(git(0, "rev-parse", ":d.env")), clean)
+	git(0, "config", "diff.relative", "true")
+	git(0, "config", "diff.orderFile", "missing")
+	git(0, "config", "core.quotePath", "true")
+	if err := os.Mkdir(filepath.Join(dir, "below"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if out := git(1, "-C", "below", "commit", "-q", "-m", "a secret in a repository that looks the other way"); !strings.Contains(out, "own-secret") {
+		t.Errorf("says %q", out)
+	}
+	git(0, "rm", "-q", "--cached", "d.env")
+	git(0, "config", "--unset", "diff.orderFile")
 	git(0, "rm", "-q", "a b.js")
 	git(0, "commit", "-q", "-m", "a file that is gone is not scanned")
 

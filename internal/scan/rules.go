@@ -26,7 +26,7 @@ func Topics() []finding.Topic {
 		{Number: 1, Title: "Proof: keys, and tokens that were made with them", TitlePT: "Prova: chaves, e tokens feitos com elas"},
 		{Number: 2, Title: "Strong: tokens of the shape of the provider's", TitlePT: "Forte: tokens com a forma dos do provedor"},
 		{Number: 3, Title: "Hints: values beside names that tell", TitlePT: "Indícios: valores ao lado de nomes reveladores"},
-		{Number: 4, Title: "How the app was built", TitlePT: "Como o app foi construído"},
+		{Number: 4, Title: "How the app was built", TitlePT: "Como o app foi compilado"},
 		{Number: 5, Title: "What was looked at", TitlePT: "O que foi examinado"},
 	}
 }
@@ -76,15 +76,19 @@ func Rules() []finding.Rule {
 		{
 			ID: ruleTokenKey, Topic: 1, Severity: finding.Critical,
 			Title:   "No token in the package is signed with a string of the same package",
-			TitlePT: "Nenhum token no pacote foi assinado com um texto do mesmo pacote",
-			What:    "Tries every string of the package as the key of every token that is found.",
-			Why:     "What signs the app's tokens is in the app: anybody can make them.",
-			Fix:     fixKey, References: []finding.Reference{hardCoded, key},
+			TitlePT: "Nenhum token no pacote foi assinado com uma string do próprio pacote",
+			What: "Tries every string of the package as the key of every token that is found. A key that everybody knows (shorter than 12 bytes, or one " +
+				"of documentation's, such as jwt.io's) is a warning, unless the token has the shape of the provider's.",
+			Why: "What signs the app's tokens is in the app: anybody can make them.",
+			Fix: "If the token is yours: revoke the access key in the provider's console, for whoever has the app has it. Take it out of the " +
+				"sources, the build and their history, keep the new one on the server only, and give the app a token that the server mints for " +
+				"its user. If it is a library's sample: say so in the allow-list.",
+			References: []finding.Reference{hardCoded, key},
 		},
 		{
 			ID: ruleNoExpiry, Topic: 2, Severity: finding.Critical,
 			Title:   "No mobile token without an expiry is in the package",
-			TitlePT: "Nenhum token móvel sem expiração está no pacote",
+			TitlePT: "Nenhum mobile token sem expiração está no pacote",
 			What:    "Looks for HS256 tokens whose issuer is a client ID of yours or of the provider's form, or that name a person by CPF.",
 			Why:     "It never ends: everybody who has the app can start the SDK in your name for ever.",
 			Fix:     fixToken, References: []finding.Reference{hardCoded, cwe("CWE-613", "613")},
@@ -92,7 +96,7 @@ func Rules() []finding.Rule {
 		{
 			ID: ruleValidToken, Topic: 2, Severity: finding.High,
 			Title:   "No mobile token that is still valid is in the package",
-			TitlePT: "Nenhum token móvel ainda válido está no pacote",
+			TitlePT: "Nenhum mobile token ainda válido está no pacote",
 			What:    "Looks for the same tokens, with an expiry that is to come.",
 			Why:     "Until then everybody who has the app can start the SDK in your name.",
 			Fix:     fixToken, References: []finding.Reference{hardCoded},
@@ -100,7 +104,7 @@ func Rules() []finding.Rule {
 		{
 			ID: ruleExpired, Topic: 2, Severity: finding.Medium,
 			Title:   "No mobile token that has expired is in the package",
-			TitlePT: "Nenhum token móvel expirado está no pacote",
+			TitlePT: "Nenhum mobile token expirado está no pacote",
 			What:    "Looks for the same tokens, with an expiry that is past.",
 			Why:     "It opens nothing any more, but the next build may have a fresh one, and it may name a person.",
 			Fix:     fixToken, References: []finding.Reference{hardCoded},
@@ -108,7 +112,7 @@ func Rules() []finding.Rule {
 		{
 			ID: ruleTelling, Topic: 3, Severity: finding.Medium,
 			Title:   "No value that looks like a secret stands beside a name that says so",
-			TitlePT: "Nenhum valor com cara de segredo está ao lado de um nome que o diz",
+			TitlePT: "Nenhum valor com cara de segredo está ao lado de um nome que o denuncia",
 			What: "Looks in key/value stores (resources, property lists, JSON, properties) and in source texts for values of mixed characters whose " +
 				"names are such as clientSecret or accessToken. Keys that are made to be shipped are left out.",
 			Why:        "It may be a secret. This is a hint and no proof, so it is a warning.",
@@ -158,7 +162,7 @@ func Rules() []finding.Rule {
 		{
 			ID: ruleAllowedLong, Topic: 5, Severity: finding.Low,
 			Title:   "No allowance has come to its end",
-			TitlePT: "Nenhuma permissão chegou ao fim",
+			TitlePT: "Nenhuma exceção venceu",
 			What:    "Reads the days in the allow-list.",
 			Why:     "What was to be mended by that day is told again.",
 			Fix:     "Mend it, or decide anew.",
