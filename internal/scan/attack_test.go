@@ -75,6 +75,9 @@ func TestSpellingsOfPeople(t *testing.T) {
 	for name, text := range map[string]string{
 		"query.js":      "'https://h/x?client_secret=" + url.QueryEscape(secret) + "&a=1'",
 		"lower.js":      "'https://h/x?client_secret=" + lowerEscapes(url.QueryEscape(secret)) + "&a=1'",
+		"some.txt":      "https://h/x?client_secret=" + strings.NewReplacer("+", "%2b", "/", "%2F").Replace(secret),
+		"some.html":     "<p title=\"" + strings.NewReplacer("&", "&#38;", `"`, "&quot;").Replace(secret) + "\">",
+		"within.js":     `x = '{\"a\":\"` + strings.ReplaceAll(secret, `"`, `\\\"`) + `\"}'`,
 		"path.txt":      "https://h/" + url.PathEscape(secret) + "/x",
 		"page.html":     "<p title=\"" + html.EscapeString(secret) + "\">",
 		"strings.xml":   `<resources><string name="a">` + strings.NewReplacer("&", "&amp;", "<", "&lt;", `"`, `\"`).Replace(secret) + `</string></resources>`,

@@ -302,9 +302,6 @@ func (l *look) unread() (out []told) {
 	if n := l.dropped[kinds]; n > 0 {
 		out = append(out, tell(ruleEverything, finding.Inconclusive, "", "%s not read whole.", counted(n, "more place")))
 	}
-	if l.bytes == 0 && len(l.problems) == 0 {
-		out = append(out, tell(ruleEverything, finding.Inconclusive, "", "There is nothing in it."))
-	}
 	return out
 }
 

@@ -70,6 +70,9 @@ func Scan(ctx context.Context, targets []Target, o Options) (*finding.Report, er
 	if err := ctx.Err(); err != nil && !slices.ContainsFunc(l.problems, func(p problem) bool { return errors.Is(p.err, err) }) {
 		l.problem(targets[0].Path, err) // it ended in the last file, of which nobody knows how far it was looked at
 	}
+	if l.bytes == 0 && len(l.problems) == 0 && slices.ContainsFunc(targets, func(t Target) bool { return t.Open == nil }) {
+		l.problem(targets[0].Path, errNothing)
+	}
 	r := l.report(&o)
 	r.Started, r.Took = started, time.Since(started)
 	for i, t := range targets {
@@ -80,6 +83,9 @@ func Scan(ctx context.Context, targets []Target, o Options) (*finding.Report, er
 	}
 	return r, nil
 }
+
+// errNothing is a package without a single byte: a build that went wrong must not pass for a clean app.
+var errNothing = errors.New("there is nothing in it")
 
 // cannotOpen says what cannot be opened; somebody may have put a secret where its file belongs.
 func (l *look) cannotOpen(err error) error {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -126,6 +127,9 @@ func TestScan(t *testing.T) {
 		{"token of an own secret", with, "a.js", "t = '" + hs256(secret, plainHeader, claims("")) + "'", 1,
 			"fail token-of-own-secret: A token (HS256, mark ????????) that is signed with the secret \"client secret\" stands in a.js at byte 5, as t.\n" +
 				"fail token-without-expiry: A token (HS256, mark ????????) of the provider's shape that never expires stands in a.js at byte 5, as t."},
+		{"token of what an own secret is the base64 of", Options{Secrets: []Secret{{"b", []byte(base64.StdEncoding.EncodeToString(testSecret.value))}}}, "a.js",
+			"t = '" + hs256(secret, plainHeader, `{}`) + "'", 1,
+			`fail token-of-own-secret: A token (HS256, mark ????????) that is signed with the secret "b" stands in a.js at byte 5, as t.`},
 		{"token and its key", Options{}, "a.js", "t = '" + hs256("a-k3y-0f-ours", plainHeader, `{"sub":"1"}`) + "'; key = 'a-k3y-0f-ours'", 1,
 			`fail token-with-its-key: A token (HS256, mark ????????) stands in a.js at byte 5, as t. What it is signed with is a string in a.js, as key (mark ????????).`},
 		{"a token of examples, and its key", Options{}, "a.js", "t = '" + hs256("secret", plainHeader, `{"sub":"1"}`) + "'; key = 'secret'", 0,
@@ -248,8 +252,15 @@ func TestScanIncomplete(t *testing.T) {
 	if r := scanned(t, Options{}, file{"a.zip", damaged}); r.ExitCode() != 3 {
 		t.Errorf("a damaged entry and nothing else: exit code %d, told:\n%s", r.ExitCode(), lines(r))
 	}
-	if r := scanned(t, o, file{"empty", []byte{}}); r.ExitCode() != 3 {
-		t.Errorf("an empty file: exit code %d, told:\n%s", r.ExitCode(), lines(r))
+	if r := scanned(t, o, file{"empty", []byte{}}); r.ExitCode() != 0 {
+		t.Errorf("an empty file that is staged: exit code %d, told:\n%s", r.ExitCode(), lines(r))
+	}
+	empty := filepath.Join(t.TempDir(), "empty.bundle")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := Scan(t.Context(), []Target{{Path: empty}}, o); err != nil || r.ExitCode() != 3 {
+		t.Errorf("an empty file: %v, told:\n%s", err, lines(r))
 	}
 	if r, err := Scan(t.Context(), []Target{{Path: t.TempDir()}}, o); err != nil || r.ExitCode() != 3 {
 		t.Errorf("an empty folder: %v, told:\n%s", err, lines(r))

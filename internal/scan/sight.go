@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/hex"
+	"html"
 	"slices"
 	"strings"
 )
@@ -171,6 +172,7 @@ func (s *sight) text(t text) {
 			s.cut[p] = cutPiece{s.e.path, offset, t.key}
 		}
 	})
+	s.unescape(t, offset)
 	s.peel(t.b, t, "", offset, maxLayers)
 	if t.named && tells(t.key, t.b) {
 		subj := subject{kind: tellingName, text: t.key}
@@ -180,6 +182,42 @@ func (s *sight) text(t text) {
 		}
 		s.add(subj, spot{offset: offset, size: size, key: t.key}).value = string(t.b)
 	}
+}
+
+// unescape looks through a string as it is without the escapes of URLs, of HTML and of strings in strings, of which a secret
+// may have some: people escape what they must.
+func (s *sight) unescape(t text, offset int64) {
+	if len(t.b) < minSecret {
+		return
+	}
+	if bytes.IndexByte(t.b, '%') >= 0 {
+		if b := unescapePercent(t.b); len(b) < len(t.b) {
+			s.derived(b, t, "percent encoding of ", offset)
+		}
+	}
+	if bytes.IndexByte(t.b, '&') >= 0 {
+		if plain := html.UnescapeString(string(t.b)); len(plain) < len(t.b) {
+			s.derived([]byte(plain), t, "character references of ", offset)
+		}
+	}
+	if bytes.IndexByte(t.b, '\\') >= 0 {
+		s.derived(bytes.ReplaceAll(t.b, []byte(`\`), nil), t, "backslashes in ", offset)
+	}
+}
+
+func unescapePercent(b []byte) []byte {
+	out := make([]byte, 0, len(b))
+	for i := 0; i < len(b); i++ {
+		if b[i] == '%' && i+2 < len(b) && isHex(b[i+1:i+3]) {
+			var c [1]byte
+			_, _ = hex.Decode(c[:], b[i+1:i+3]) // they are digits
+			out = append(out, c[0])
+			i += 2
+			continue
+		}
+		out = append(out, b[i])
+	}
+	return out
 }
 
 // minPeel is the length in bytes of the shortest text that is decoded to look at what it is the encoding of.

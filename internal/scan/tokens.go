@@ -1,6 +1,11 @@
 package scan
 
-import "slices"
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"slices"
+	"strings"
+)
 
 // foundToken is a JWT that was found, wherever that was.
 type foundToken struct {
@@ -101,7 +106,21 @@ func (s *tokenSet) merge(other *tokenSet) {
 func (l *look) newToken(t *jwt) *foundToken {
 	return &foundToken{
 		jwt:       t,
-		secret:    slices.IndexFunc(l.secrets, func(s Secret) bool { return t.signedWith(s.value) }),
+		secret:    slices.IndexFunc(l.secrets, func(s Secret) bool { return slices.ContainsFunc(keysOf(s.value), t.signedWith) }),
 		providers: t.isProviders(l.clientIDs),
 	}
+}
+
+// keysOf returns what a program may take for the key when it is given a secret: its bytes, as Caf does, or what they are the
+// base64 or the hexadecimal digits of.
+func keysOf(secret []byte) [][]byte {
+	keys := [][]byte{secret}
+	text := strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(string(secret)), "=")
+	if b, err := base64.RawURLEncoding.DecodeString(text); err == nil {
+		keys = append(keys, b)
+	}
+	if b, err := hex.DecodeString(string(secret)); err == nil {
+		keys = append(keys, b)
+	}
+	return keys
 }
