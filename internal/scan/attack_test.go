@@ -29,7 +29,7 @@ func TestManyTokens(t *testing.T) {
 	var first string
 	for range 3 {
 		r := scanned(t, o, file{Path: "a.txt", Data: []byte(text.String())})
-		for _, want := range []string{"fail token-of-own-secret: ", "fail token-without-expiry: ", "inconclusive everything-read: There are more than 64 tokens of others"} {
+		for _, want := range []string{"fail token-of-own-secret: ", "fail token-without-expiry: ", "inconclusive everything-read: There are more than 32 tokens of others"} {
 			if !strings.Contains(lines(r), want) {
 				t.Errorf("%q is not told:\n%s", want, lines(r))
 			}

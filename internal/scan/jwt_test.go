@@ -132,6 +132,29 @@ func TestJWTExpiry(t *testing.T) {
 	}
 }
 
+// TestKeyed compares what tries keys with crypto/hmac.
+func TestKeyed(t *testing.T) {
+	t.Parallel()
+	k := newKeyed()
+	for size := range 300 {
+		key := textOf(uint64(size), size, mixed)
+		k.next()
+		for _, alg := range []string{"HS256", "HS384", "HS512"} {
+			tok := &jwt{algorithm: alg, signed: string(textOf(uint64(size)+1000, size, mixed))}
+			h := hmac.New(tok.hash(), key)
+			h.Write([]byte(tok.signed))
+			tok.mac = string(h.Sum(nil))
+			if !k.signed(tok, key) || !tok.signedWith(key) {
+				t.Errorf("%s: a key of %d bytes is not known", alg, size)
+			}
+			tok.mac = string(h.Sum(nil)[1:]) + "x"
+			if k.signed(tok, key) {
+				t.Errorf("%s: another MAC is taken", alg)
+			}
+		}
+	}
+}
+
 func FuzzJWTs(f *testing.F) {
 	token := hs256("k", plainHeader, `{"iss":"`+clientHex+`","exp":1900000000}`)
 	f.Add([]byte(token), []byte("x."), []byte(".y"))

@@ -38,7 +38,7 @@ const (
 	maxGroups   = 1000 // entries in which something of one kind was found
 	maxPieces   = 4096 // of one secret, that are told; all of them count
 	maxProblems = 200
-	maxTokens   = 64 // each is tried with every string of the package
+	maxTokens   = 32 // each is tried with every string of the package
 )
 
 type kind int

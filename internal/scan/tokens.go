@@ -22,7 +22,7 @@ type foundToken struct {
 // foreign reports that nothing is known against a token, unless a string of the package signs it.
 func (t *foundToken) foreign() bool { return t.secret < 0 && !t.providers }
 
-// tokenSet is tokens by all that they are. Of those that count as findings it keeps a thousand, and of the others 64, each
+// tokenSet is tokens by all that they are. Of those that count as findings it keeps a thousand, and of the others 32, each
 // of which costs a MAC for every string of the package: those that come first by name, so that a report does not depend on
 // who came first.
 type tokenSet struct {

@@ -31,7 +31,7 @@ func (l *look) try(e *entry) {
 	}
 	seed := maphash.MakeSeed()
 	var tried [triedSize]uint64
-	n, over := 0, false
+	n, over, keys := 0, false, newKeyed()
 	// What could not be read was told when the entry was visited.
 	_ = texts(e, true, func(t text) {
 		if n++; n%64 == 0 && !over {
@@ -53,8 +53,9 @@ func (l *look) try(e *entry) {
 				return
 			}
 			*slot = sum
+			keys.next()
 			for i, tok := range open {
-				if tok != nil && tok.signedWith(c) {
+				if tok != nil && keys.signed(tok.jwt, c) {
 					l.signs(tok, e.path, t.key, string(c))
 					if t.key != "" {
 						open[i] = nil
