@@ -1,5 +1,10 @@
 package scan
 
+import "errors"
+
+// errUnread is wrapped by the problem of what is known and not read.
+var errUnread = errors.New("not read")
+
 // limits bound what is done about an input, which may have been made to use up all there is.
 type limits struct {
 	// entry is how many inflated bytes of one entry are read. 1 GiB is several times the largest file that stores
@@ -24,7 +29,7 @@ type limits struct {
 	// a folder has several. Each costs some 32 bytes for as long as its zip is read, see zipTables.
 	entries int64
 
-	// problems is how many problems are told. One more says that there were others: each may be remembered, so that a
+	// problems is how many problems are told. One more says how many others there were: each may be remembered, so that a
 	// million of damaged entries would take more memory than all the walk.
 	problems int64
 
@@ -32,8 +37,9 @@ type limits struct {
 	// bundle that was ever seen; what is larger is a native library, or media.
 	whole int64
 
-	// window and overlap are how what is larger is given: 8 MiB at a time, each window beginning with the last 8 KiB of
-	// the one before, which is longer than anything that is looked for.
+	// window and overlap are how what is larger is given: 8 MiB at a time, each window beginning with the last 256 KiB of
+	// the one before, which is longer than anything that is looked for: a token has up to 72 KiB, and twice that in UTF-16; a
+	// secret of 4 KiB as 64-bit numbers has 32 KiB.
 	window  int64
 	overlap int64
 
@@ -59,7 +65,7 @@ func defaultLimits() limits {
 		problems:    1000,
 		whole:       48 << 20,
 		window:      8 << 20,
-		overlap:     8 << 10,
+		overlap:     256 << 10,
 		live:        60 << 20,
 		overlapping: 4,
 	}

@@ -17,8 +17,7 @@ type tarReader struct {
 	in   nest
 	p    *part
 	pos  int64
-	meta []byte // headers that are not visited yet
-	from int64  // where they begin
+	meta loose // headers
 
 	name    []byte // of the next entry, if not in its header
 	size    int64  // likewise, or -1
@@ -32,7 +31,7 @@ type tarReader struct {
 const maxTarMeta = 1 << 20
 
 func (w *walk) tar(in nest, p *part) {
-	t := tarReader{w: w, in: in, p: p, size: -1}
+	t := tarReader{w: w, in: in, p: p, size: -1, meta: loose{w: w, path: in.between()}}
 	var block [tarBlock]byte
 	for !w.over() {
 		n, err := fill(p, block[:])
@@ -62,27 +61,13 @@ func (w *walk) tar(in nest, p *part) {
 			break
 		}
 	}
-	t.flush(0)
+	t.meta.flush(0)
 }
 
-// note keeps bytes that are of no entry, to be visited. It does so with a share of those before, as if they were windows.
+// note keeps bytes that are of no entry, to be visited.
 func (t *tarReader) note(b []byte) {
-	if len(t.meta) == 0 {
-		t.from = t.pos
-	}
-	t.meta = append(t.meta, b...)
+	t.meta.note(t.pos, b)
 	t.pos += int64(len(b))
-	if len(t.meta) >= 8*int(t.w.limits.overlap) {
-		t.flush(int(t.w.limits.overlap))
-	}
-}
-
-func (t *tarReader) flush(keep int) {
-	if len(t.meta) > 0 {
-		t.w.visit(&entry{path: t.in.between(), data: t.meta, offset: t.from, raw: true, part: true})
-	}
-	n := copy(t.meta, t.meta[max(len(t.meta)-keep, 0):])
-	t.meta, t.from = t.meta[:n], t.pos-int64(n)
 }
 
 // header reads the entry of a header. It returns false if there is nothing behind it.
@@ -129,7 +114,7 @@ func (t *tarReader) header(h []byte) bool {
 	if !t.w.count(path) {
 		return false
 	}
-	t.flush(0)
+	t.meta.flush(0)
 	e := &part{t.p.br, min(size, t.p.left)}
 	t.entry(path, e, sparse)
 	missing := e.skip()
@@ -170,7 +155,7 @@ func (t *tarReader) entry(path string, e *part, sparse tarSparse) {
 		t.w.stream(t.in, path, "", e)
 		return
 	}
-	f := &flow{w: t.w, path: path, src: &sparseReader{r: e, pieces: sparse.pieces, most: t.w.limits.overlap, left: sparse.size}}
+	f := &flow{w: t.w, path: path, src: &sparseReader{r: e, pieces: sparse.pieces, most: mostZeros, left: sparse.size}}
 	f.used = func() int64 { return f.out } // zeros are counted, but no sign of a bomb
 	br := t.w.buffer(&t.w.small, f)
 	defer t.w.unbuffer(&t.w.small, br)

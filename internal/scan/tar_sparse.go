@@ -106,6 +106,9 @@ func (t *tarReader) oldSparse(h []byte) bool {
 	}
 }
 
+// mostZeros is how many zeros are put into one hole.
+const mostZeros = 8 << 10
+
 // sparseReader puts zeros between the pieces: as many as there are, but at most most of them, for a bomb is made of little
 // else, and nobody hides anything in zeros.
 type sparseReader struct {

@@ -18,8 +18,9 @@ import (
 // data, inflated, and that of no entry (what stands before, between and after the entries of a container, and its own tables) as
 // raw parts of a path "app.apk!(between entries)".
 //
-// Containers are known by what is in them: zip (APK, AAB, XAPK, APKS, IPA, AAR, JAR), tar, ar (.deb), gzip, bzip2, zstd;
-// and Brotli by the name *.br, as it looks like nothing. xz, 7z and rar are problems: what is in them has not been seen.
+// Containers are known by what is in them: zip (APK, AAB, XAPK, APKS, IPA, AAR, JAR), tar, ar (.deb), gzip, zlib, bzip2,
+// zstd; and Brotli by the name *.br, as it looks like nothing. Those that are known and not read (walk_format.go) are problems:
+// what is in them has not been seen.
 //
 // One walker can be used again, also at the same time. The limits are for each call. The workers are too.
 type walker struct {
@@ -50,21 +51,28 @@ func (m metered) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// file walks through a file, or through all files in a folder and below it. Symbolic links and special files in a folder are
-// left out, and so is what git keeps in .git/objects, which is deflated copies of files (in packs: of differences) that this
-// reads nothing of: a secret that was committed and removed is for other tools. The error is that of a name which cannot be opened
-// at all; what cannot be opened in a folder is a problem.
+// file walks through a file, or through all files in a folder and below it. Left out in a folder are pipes, sockets and devices,
+// which hold nothing, the packs of git (see folderReader), and symbolic links: what one leads to is read where it lies, or is a
+// problem if that is elsewhere. The error is that of a name which cannot be opened at all; what cannot be opened in a folder is a
+// problem.
 func (w *walker) file(ctx context.Context, name string) error {
 	info, err := os.Stat(name) //nolint:gosec // it is what the caller wants to look at
 	if err != nil {
 		return err
 	}
-	f, err := os.Open(name) //nolint:gosec // likewise
+	f, err := openPatiently(ctx, name, info)
+	if ctxErr := ctx.Err(); ctxErr != nil && errors.Is(err, ctxErr) {
+		t := w.start(ctx, name)
+		t.over() // tells it
+		t.end()
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }()                                     // it was read only
 	if !info.IsDir() && (!info.Mode().IsRegular() || info.Size() == 0) { // pipes, and files of the kernel that say they are empty
+		defer wakeUp(ctx, f)()
 		return w.reader(ctx, name, f)
 	}
 	t := w.start(ctx, name)
@@ -116,6 +124,7 @@ type walk struct {
 	hands sync.Pool
 	small sync.Pool // *bufio.Reader of smallBuffer
 	large sync.Pool // of zipBuffer
+	wide  sync.Pool // of streamBuffer
 }
 
 const smallBuffer = 64 << 10
@@ -126,12 +135,16 @@ func (w *walker) start(ctx context.Context, name string) *walk {
 	t.hands.New = func() any { return newHand() }
 	t.small.New = func() any { return bufio.NewReaderSize(nil, smallBuffer) }
 	t.large.New = func() any { return bufio.NewReaderSize(nil, zipBuffer) }
+	t.wide.New = func() any { return bufio.NewReaderSize(nil, streamBuffer) }
 	return t
 }
 
 func (w *walk) end() {
 	w.visits.Wait()
 	w.arena.close()
+	if more := w.told - w.limits.problems; more > 0 { // nobody else is left to tell any
+		w.problem(w.root, fmt.Errorf("problems: %w: there are %d more than those told", errTooMuch, more))
+	}
 }
 
 func (w *walk) stdin(name string, r io.Reader) error {
@@ -143,7 +156,7 @@ func (w *walk) stdin(name string, r io.Reader) error {
 	if f := formatOf(name, head); f != formatNone {
 		w.unpack(nest{}, name, "", f, p)
 	} else {
-		w.hold(nest{}, p, func(in nest, data []byte) { w.memory(in, name, data) }, func(in nest, p *part) { w.streamLeaf(in, entry{path: name}, p) })
+		w.hold(nest{}, p, func(in nest, data []byte) { w.memory(in, name, data) }, func(in nest, p *part) { w.streamLeaf(in, entry{path: name}, p, false) })
 	}
 	if in.err != nil {
 		w.report(name, fmt.Errorf("reading: %w", in.err))
@@ -164,6 +177,9 @@ func (i *interrupted) Read(p []byte) (int, error) {
 	}
 	n, err := i.r.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
+		if i.w.over() { // which may be why, see wakeUp
+			return n, errHalted
+		}
 		i.err = err
 	}
 	return n, err
@@ -235,11 +251,8 @@ func (w *walk) report(path string, err error) {
 	w.telling.Lock()
 	defer w.telling.Unlock()
 	w.told++
-	switch {
-	case w.told <= w.limits.problems:
+	if w.told <= w.limits.problems {
 		w.problem(path, err)
-	case w.told == w.limits.problems+1:
-		w.problem(w.root, fmt.Errorf("problems: %w: there are others than those told", errTooMuch))
 	}
 }
 

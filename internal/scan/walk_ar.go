@@ -36,7 +36,7 @@ func (w *walk) ar(in nest, p *part) {
 				w.report(in.path, fmt.Errorf("ar: %w: no header of an entry where one must be", errDamaged))
 			}
 			rest := w.buffer(&w.small, io.MultiReader(bytes.NewReader(head[:n]), p))
-			w.after(in, rest)
+			w.after(in, rest, formatAr)
 			w.unbuffer(&w.small, rest)
 			return
 		}

@@ -142,6 +142,25 @@ func (a *arena) settle(l lease, n int64) lease {
 	return l
 }
 
+// keep makes a loan into a hold of its first n bytes, which move. It waits for other loans, which is for the goroutine that holds:
+// they are of visits, which wait for nothing.
+func (a *arena) keep(l lease, n int64) lease {
+	size := max(pages(n), pageSize)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for slices.ContainsFunc(a.lent, func(o lease) bool { return o.from != l.from && o.to > a.top-size }) {
+		a.freed.Wait()
+	}
+	if i, ok := a.find(l.from); ok {
+		a.lent = slices.Delete(a.lent, i, i+1)
+	}
+	a.top -= size
+	held := a.lease(a.top, a.top+size)
+	copy(held.b, l.b[:n]) // they may overlap
+	a.freed.Broadcast()
+	return held
+}
+
 func (a *arena) drop(l lease) {
 	a.mu.Lock()
 	a.top = l.to

@@ -30,6 +30,7 @@ type outcome struct {
 	format format // if it is a container: one that was not read yet, or that open has read
 	read   int64  // how many of the n bytes
 	err    error
+	behind bool // the container is a zip behind something, which is a file as well
 }
 
 func (o outcome) report(w *walk, path string) { w.report(path, o.err) }
@@ -167,6 +168,12 @@ func fill(r io.Reader, buf []byte) (n int, err error) {
 func (w *walk) one(in nest, b *body) outcome {
 	h := w.hands.Get().(*hand)
 	o := w.take(h, in, b)
+	if o.behind && in.depth < w.limits.depth {
+		// Else a zip at its end would keep decoders off any file.
+		self := *b
+		self.plain = true
+		_ = w.take(h, in, &self) // what can be wrong is seen again when it is opened
+	}
 	w.hands.Put(h)
 	if o.format != formatNone {
 		o = w.open(in, b, o.format)
@@ -222,7 +229,9 @@ func (w *walk) takeInflated(h *hand, b *body, l lease, grows bool) (o outcome, a
 	case err == nil && grows:
 		return o, true
 	case err == nil:
-		err = w.windows(entry{path: b.path, raw: b.raw}, f, l.b, n)
+		var tail []byte
+		tail, err = w.windows(entry{path: b.path, raw: b.raw}, f, l.b, n)
+		w.checkTail(b, tail)
 		o.read, o.err = h.used(b), notEOF(err)
 		return o, f.starved(h, b) && b.lengthen()
 	case f.starved(h, b):
@@ -230,14 +239,25 @@ func (w *walk) takeInflated(h *hand, b *body, l lease, grows bool) (o outcome, a
 		return outcome{err: err}, true
 	}
 	data := l.b[:n]
-	if !b.plain && (namedZip(b.path) && hasDirectory(bytes.NewReader(data), int64(n), h.scratch) || endsAsZip(data, h.scratch)) {
+	if !b.plain && namedZip(b.path) && hasDirectory(bytes.NewReader(data), int64(n), h.scratch) {
 		return outcome{format: formatZip}, false
 	}
+	if !b.plain && endsAsZip(data, h.scratch) {
+		return outcome{format: formatZip, behind: true}, false
+	}
+	w.checkTail(b, data)
 	o.read, o.err = h.used(b), notEOF(err)
 	if n > 0 || o.err == nil {
 		w.visit(&entry{path: b.path, data: data, raw: b.raw})
 	}
 	return o, false
+}
+
+// checkTail tells of what is known by its end and not read.
+func (w *walk) checkTail(b *body, tail []byte) {
+	if !b.plain && endsAsDmg(tail) {
+		w.report(b.path, formatDmg.unread())
+	}
 }
 
 func (b *body) lengthen() bool {
@@ -261,18 +281,13 @@ func (w *walk) takeStored(h *hand, in nest, b *body) outcome {
 	} else if n, err := b.at.ReadAt(head, b.off); n < len(head) {
 		return w.unreadable(b, head[:n], int64(n), err)
 	}
+	limit := w.limits.wholeIn(in.held)
 	if !b.plain {
-		if f := formatOf(b.path, head); f != formatNone {
-			return outcome{format: f}
-		}
-		if b.deep || namedZip(b.path) || b.n > endLen && hasSig(b.at, b.off+b.n-endLen, endSig) {
-			if hasDirectory(io.NewSectionReader(b.at, b.off, b.n), b.n, h.scratch) {
-				return outcome{format: formatZip}
-			}
+		if o := w.formatStored(h, b, head, limit); o.format != formatNone {
+			return o
 		}
 	}
 	e := entry{path: b.path, raw: b.raw}
-	limit := w.limits.wholeIn(in.held)
 	switch {
 	case b.mem != nil && b.n <= max(limit, w.limits.window): // it is in memory anyway, but decoders need some, too
 		e.data = b.mem[b.off : b.off+b.n]
@@ -290,7 +305,7 @@ func (w *walk) takeStored(h *hand, in nest, b *body) outcome {
 	if b.n > limit {
 		l = w.arena.lend(w.limits.window + w.limits.overlap)
 		defer w.arena.giveBack(l)
-		err := w.windows(e, src, l.b, 0)
+		_, err := w.windows(e, src, l.b, 0)
 		return outcome{read: h.ranged.off - b.off, err: b.readError(notEOF(err), h.ranged.off)}
 	}
 	l = w.arena.lend(b.n)
@@ -304,8 +319,27 @@ func (w *walk) takeStored(h *hand, in nest, b *body) outcome {
 		}
 	}
 	e.data = l.b[:n]
+	if !b.plain && endsAsZip(e.data, h.scratch) {
+		return outcome{format: formatZip, behind: true}
+	}
 	w.visit(&e)
 	return outcome{read: b.n}
+}
+
+// formatStored tells the format of a body that is not deflated, but for a zip behind something in what is yet to be read into memory.
+func (w *walk) formatStored(h *hand, b *body, head []byte, limit int64) outcome {
+	f := formatOf(b.path, head)
+	if f == formatNone && (b.deep || namedZip(b.path)) && hasDirectory(io.NewSectionReader(b.at, b.off, b.n), b.n, h.scratch) {
+		return outcome{format: formatZip}
+	}
+	if (f == formatNone || f == formatZlib || f == formatBzip2) && b.n >= dmgTrailer && hasSig(b.at, b.off+b.n-dmgTrailer, dmgMagic) {
+		return outcome{format: formatDmg}
+	}
+	if f == formatNone && (b.mem != nil && endsAsZip(b.mem[b.off:b.off+b.n], h.scratch) ||
+		b.mem == nil && b.n > limit && hasEntries(io.NewSectionReader(b.at, b.off, b.n), b.n, h.scratch)) {
+		return outcome{format: formatZip, behind: b.n <= limit}
+	}
+	return outcome{format: f}
 }
 
 func (w *walk) unreadable(b *body, data []byte, n int64, err error) outcome {
@@ -327,8 +361,8 @@ func (b *body) readError(err error, at int64) error {
 }
 
 // windows visits what comes from r, of which the first n bytes are in buf already, in parts that are as large as buf. It returns the
-// error of r.
-func (w *walk) windows(e entry, r io.Reader, buf []byte, n int) error {
+// last of them, and the error of r.
+func (w *walk) windows(e entry, r io.Reader, buf []byte, n int) (tail []byte, err error) {
 	keep := int(min(w.limits.overlap, int64(len(buf)/2)))
 	for first := true; ; first = false {
 		had := n
@@ -340,7 +374,7 @@ func (w *walk) windows(e entry, r io.Reader, buf []byte, n int) error {
 			w.visit(&part)
 		}
 		if err != nil {
-			return err
+			return buf[:n], err
 		}
 		copy(buf, buf[n-keep:n])
 		e.offset += int64(n - keep)

@@ -66,7 +66,7 @@ func (w *walk) stream(in nest, path, outer string, p *part) {
 		w.unpack(in, path, outer, f, p)
 		return
 	}
-	leaf := func(in nest, p *part) { w.streamLeaf(in, entry{path: path}, p) }
+	leaf := func(in nest, p *part) { w.streamLeaf(in, entry{path: path}, p, false) }
 	if !namedZip(path) {
 		leaf(in, p)
 		return
@@ -81,13 +81,18 @@ func (w *walk) memory(in nest, path string, data []byte) {
 	w.one(in, &body{path: path, mem: data, at: bytes.NewReader(data), n: n, size: n, deep: true}).report(w, path)
 }
 
-// streamLeaf visits what p has as one entry.
-func (w *walk) streamLeaf(in nest, e entry, p *part) {
+// streamLeaf visits what p has as one entry. Unless it is plain, that may end in a zip nevertheless.
+func (w *walk) streamLeaf(in nest, e entry, p *part, plain bool) {
 	limit := w.limits.wholeIn(in.held)
-	if p.sized() && p.left > limit {
-		l := w.arena.lend(w.limits.window + w.limits.overlap)
-		_ = w.windows(e, p, l.b, 0)
+	inWindows := func(l lease, n int) {
+		tail, _ := w.windows(e, p, l.b, n)
+		if !plain && endsAsDmg(tail) {
+			w.report(e.path, formatDmg.unread())
+		}
 		w.arena.giveBack(l)
+	}
+	if p.sized() && p.left > limit {
+		inWindows(w.arena.lend(w.limits.window+w.limits.overlap), 0)
 		return
 	}
 	if p.left == 0 {
@@ -97,8 +102,15 @@ func (w *walk) streamLeaf(in nest, e entry, p *part) {
 	l := w.arena.lend(min(limit, p.left) + 1)
 	n, err := fill(p, l.b)
 	if err == nil {
-		_ = w.windows(e, p, l.b, n)
-		w.arena.giveBack(l)
+		inWindows(l, n)
+		return
+	}
+	e.data = l.b[:n]
+	if !plain && endsAsDmg(e.data) {
+		w.report(e.path, formatDmg.unread())
+	}
+	if !plain && w.zipIn(e.data) {
+		w.zipBehind(in, e, l)
 		return
 	}
 	w.arena.shrink(&l, int64(n))
@@ -106,11 +118,38 @@ func (w *walk) streamLeaf(in nest, e entry, p *part) {
 	w.give(&e, l)
 }
 
+func (w *walk) zipIn(data []byte) bool {
+	h := w.hands.Get().(*hand)
+	defer w.hands.Put(h)
+	return endsAsZip(data, h.scratch)
+}
+
+// zipBehind visits e, which lies in l, and reads the zip at its end.
+func (w *walk) zipBehind(in nest, e entry, l lease) {
+	n := int64(len(e.data))
+	w.visit(&e)
+	var err error
+	switch {
+	case in.depth >= w.limits.depth:
+		err = fmt.Errorf("%s: %w: it lies in %d containers", formatZip, errTooMuch, in.depth)
+	case n > w.limits.heldIn(in.held):
+		err = fmt.Errorf("%s: %w: no memory is left to read it", formatZip, errTooMuch)
+	}
+	if err != nil {
+		w.arena.giveBack(l)
+		w.report(e.path, err)
+		return
+	}
+	l = w.arena.keep(l, n)
+	defer w.arena.drop(l)
+	w.zip(in.within(e.path, l.to-l.from), bytes.NewReader(l.b[:n]), l.b[:n], n)
+}
+
 // unpack reads the container that p has.
 func (w *walk) unpack(in nest, path, outer string, f format, p *part) {
 	if in.depth >= w.limits.depth {
 		w.report(path, fmt.Errorf("%s: %w: it lies in %d containers", f, errTooMuch, in.depth))
-		w.streamLeaf(in, entry{path: path}, p)
+		w.streamLeaf(in, entry{path: path}, p, true)
 		return
 	}
 	switch f {
@@ -123,11 +162,11 @@ func (w *walk) unpack(in nest, path, outer string, f format, p *part) {
 		w.tar(in.within(path, 0), p)
 	case formatAr:
 		w.ar(in.within(path, 0), p)
-	case formatGzip, formatBzip2, formatZstd, formatBrotli:
+	case formatGzip, formatBzip2, formatZstd, formatBrotli, formatZlib:
 		w.decompress(in.within(path, 0), path+"!"+contentOf(path), f, p)
 	default:
-		w.report(path, fmt.Errorf("%s: %w: it is not read", f, errVersion))
-		w.streamLeaf(in, entry{path: path, raw: true}, p)
+		w.report(path, f.unread())
+		w.streamLeaf(in, entry{path: path, raw: true}, p, true)
 	}
 }
 
@@ -194,7 +233,7 @@ func (w *walk) decompressed(in nest, content string, f format, p *part) int64 {
 	if need := setAsideFor(f); need > 0 {
 		if need > w.limits.heldIn(in.held) {
 			w.report(in.path, fmt.Errorf("%s: %w: no memory is left to read it", f, errTooMuch))
-			w.streamLeaf(in, entry{path: in.path, raw: true}, p)
+			w.streamLeaf(in, entry{path: in.path, raw: true}, p, true)
 			return 0
 		}
 		l := w.arena.setAside(need)
@@ -202,18 +241,20 @@ func (w *walk) decompressed(in nest, content string, f format, p *part) int64 {
 		defer w.arena.drop(l)
 	}
 	tape := &tape{r: p, on: true}
+	if f == formatZstd || f == formatBrotli {
+		// There may be frames in it that decoders skip.
+		tape.lies = &loose{w: w, path: in.path + "!(as it lies)"}
+	}
 	br := w.buffer(&w.small, tape)
 	defer w.unbuffer(&w.small, br)
 	flow := &flow{w: w, path: content, used: func() int64 { return tape.n }}
 	switch f {
 	case formatGzip:
-		g := &gunzip{br: br}
-		defer func() {
-			if len(g.meta) > 0 {
-				w.visit(&entry{path: in.between(), data: g.meta, raw: true, part: true})
-			}
-		}()
+		g := &gunzip{br: br, meta: loose{w: w, path: in.between()}}
+		defer g.meta.flush(0)
 		flow.src = g
+	case formatZlib:
+		flow.src = &unzlib{br: br}
 	case formatBzip2:
 		flow.src = bzip2.NewReader(br)
 	case formatBrotli:
@@ -233,10 +274,13 @@ func (w *walk) decompressed(in nest, content string, f format, p *part) int64 {
 		w.report(in.path, flow.err)
 		raw := w.buffer(&w.small, io.MultiReader(bytes.NewReader(tape.b), p))
 		defer w.unbuffer(&w.small, raw)
-		w.streamLeaf(in, entry{path: in.path, raw: true}, wholeOf(raw))
+		w.streamLeaf(in, entry{path: in.path, raw: true}, wholeOf(raw), false)
 		return 0
 	}
 	tape.stop()
+	if tape.lies != nil {
+		defer func() { tape.lies.flush(0) }()
+	}
 	if !w.count(content) {
 		return flow.out
 	}
@@ -244,16 +288,49 @@ func (w *walk) decompressed(in nest, content string, f format, p *part) int64 {
 	_, _ = io.Copy(io.Discard, out) // to learn how it ends; flow keeps the error
 	w.report(in.path, notEOF(flow.err))
 	if flow.err != nil && errors.Is(flow.err, io.EOF) {
-		w.after(in, br)
+		w.after(in, br, f)
 	}
 	return flow.out
 }
 
-// after visits what comes after the end of a container.
-func (w *walk) after(in nest, br *bufio.Reader) {
-	if _, err := br.Peek(1); err == nil {
-		w.streamLeaf(in, entry{path: in.path + "!(after the end)", raw: true}, wholeOf(br))
+// after visits what comes after the end of a container of a format. That may be another.
+func (w *walk) after(in nest, br *bufio.Reader, f format) {
+	head, _ := br.Peek(headSize)
+	if len(head) == 0 {
+		return
 	}
+	path := in.path + "!(after the end)"
+	if next := formatOf("", head); next != formatNone {
+		w.unpack(in, path, "", next, wholeOf(br))
+		return
+	}
+	s := &sniffer{r: br}
+	rest := w.buffer(&w.small, s)
+	defer w.unbuffer(&w.small, rest)
+	w.streamLeaf(in, entry{path: path, raw: true}, wholeOf(rest), false)
+	if f == formatGzip && s.found {
+		w.report(in.path, fmt.Errorf("gzip: %w: something follows its end, and there may be more of it behind that", errDamaged))
+	}
+}
+
+// sniffer passes on what r has, and looks for gzip in the first sniffed bytes.
+type sniffer struct {
+	r     io.Reader
+	n     int64
+	last  [2]byte // before what is next
+	found bool
+}
+
+const sniffed = 1 << 20
+
+func (s *sniffer) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	for _, c := range p[:min(int64(n), max(sniffed-s.n, 0))] {
+		s.found = s.found || c == 8 && s.last == [2]byte{0x1f, 0x8b}
+		s.last = [2]byte{s.last[1], c}
+	}
+	s.n += int64(n)
+	return n, err
 }
 
 // zstdReader makes errors of what may be read by another program into what they are here.
@@ -276,12 +353,17 @@ type tape struct {
 	n  int64
 	b  []byte
 	on bool
+
+	lies *loose // gets all of it, if it is not nil
 }
 
 const maxTape = 1 << 20
 
 func (t *tape) Read(p []byte) (int, error) {
 	n, err := t.r.Read(p)
+	if t.lies != nil {
+		t.lies.note(t.n, p[:n])
+	}
 	t.n += int64(n)
 	if t.on {
 		if t.b = append(t.b, p[:n]...); len(t.b) > maxTape {

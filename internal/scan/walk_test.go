@@ -217,14 +217,20 @@ func TestFolder(t *testing.T) {
 	}
 	write("a/b/c/deep", []byte("deep"))
 	write("x/.git/config", []byte("[config]"))
-	write("x/.git/objects/aa/bb", []byte("object"))
-	write("x/.git/modules/m/objects/pack/p.pack", []byte("pack"))
+	write("x/.git/objects/aa/bb", zlibbed(t, []byte("blob 6\x00object")))
+	write("x/.git/modules/m/objects/pack/p.pack", []byte("PACK\x00\x00\x00\x02"))
+	write("x/.git/objects/pack/p.idx", []byte("index"))
+	write("x/.git/objects/pack/notes", []byte("notes"))
+	write("x/objects/pack/p.pack", []byte("PACK\x00\x00\x00\x02"))
 	write("x/objects/o", []byte("o"))
 	write("empty", nil)
-	for name, data := range map[string]string{"a/b/c/deep": "deep", "x/.git/config": "[config]", "x/objects/o": "o", "empty": ""} {
+	for name, data := range map[string]string{"a/b/c/deep": "deep", "x/.git/config": "[config]", "x/objects/o": "o", "empty": "", "x/.git/objects/aa/bb!bb": "blob 6\x00object", "x/.git/objects/pack/notes": "notes"} {
 		want[name] = []byte(data)
 	}
-	for name, to := range map[string]string{"link": outside, "a/loop": "..", "a/inside": "b/c/deep"} {
+	for name, to := range map[string]string{
+		"link": outside, "a/folder": filepath.Dir(outside), "a/two": "../link", "a/loop": "..", "a/inside": "b/c/deep", "absolute": filepath.Join(dir, "a/b"),
+		"dangling": "nowhere", "itself": "itself", "device": os.DevNull,
+	} {
 		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
@@ -237,6 +243,10 @@ func TestFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = s.without(dir + "/")
+	for _, name := range []string{"link", "a/folder", "a/two", "x/objects/pack/p.pack"} {
+		wantProblem(t, s, name, errUnread)
+		delete(s.problems, name)
+	}
 	wantNoProblems(t, s)
 	wantData(t, "folder", want, s.data)
 

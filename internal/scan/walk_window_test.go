@@ -2,6 +2,8 @@ package scan
 
 import (
 	"archive/tar"
+	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -76,10 +78,71 @@ func TestArena(t *testing.T) {
 			}
 		}
 		a.drop(l)
+		kept := a.lend(15 << 10)
+		for k := range kept.b {
+			kept.b[k] = byte(k / 100)
+		}
+		kept = a.keep(kept, 14<<10)
+		for k, c := range kept.b[:14<<10] {
+			if c != byte(k/100) {
+				t.Fatal("it was not moved")
+			}
+		}
+		a.drop(kept)
 	}
 	wg.Wait()
 	if len(a.lent) != 0 || a.top != a.size {
 		t.Errorf("%d loans, the stack ends at %d", len(a.lent), a.top)
 	}
 	a.close()
+}
+
+// TestOverlap: with the limits that there are, a token as long as is looked for, in UTF-16, is whole in some window, in whatever is
+// given in windows.
+func TestOverlap(t *testing.T) {
+	t.Parallel()
+	const longest = 2 * (8 + 64) << 10
+	l := windowLimits()
+	data := dense(4 << 20)
+	gap := zipBuilder{}
+	gap.add(t, zipEntry{name: "a", data: []byte("a")})
+	gap.buf.Write(data)
+	gap.add(t, zipEntry{name: "b", data: []byte("b")})
+	one := makeTar(t, tar.FormatUSTAR, map[string][]byte{"a": []byte("a")})
+	comment := append([]byte{0x1f, 0x8b, 8, 16, 0, 0, 0, 0, 0, 0}, append(data, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0)...)
+	for _, tc := range []struct {
+		name, path string
+		data       []byte
+	}{
+		{"e", "e", data}, {"x.zip", "x.zip!e", makeZip(t, zipEntry{name: "e", data: data, method: zipDeflated})}, {"x.zip", "x.zip!(between entries)", gap.bytes()},
+		{"x.tar", "x.tar!e", makeTar(t, tar.FormatUSTAR, map[string][]byte{"e": data})}, {"x.tar", "x.tar!(between entries)", append(one, data...)},
+		{"x.gz", "x.gz!(between entries)", comment}, {"x.zst", "x.zst!(as it lies)", zstded(t, data)},
+	} {
+		var mu sync.Mutex
+		l := l
+		if tc.name == "x.zst" {
+			l = defaultLimits() // its decoder needs more than a megabyte
+		}
+		for how, read := range map[string]func(*walker){
+			"memory": func(w *walker) { w.bytes(context.Background(), tc.name, tc.data) },
+			"reader": func(w *walker) { _ = w.reader(context.Background(), tc.name, bytes.NewReader(tc.data)) },
+		} {
+			end, visits := int64(0), 0
+			read(&walker{limits: l, workers: 2, problem: func(string, error) {}, visit: func(e *entry) {
+				mu.Lock()
+				defer mu.Unlock()
+				if e.path != tc.path || len(e.data) <= longest/2 {
+					return
+				}
+				visits++
+				if end > 0 && end-e.offset < longest {
+					t.Errorf("%s, %s: a window that ends at %d, and one that begins at %d", tc.path, how, end, e.offset)
+				}
+				end = e.offset + int64(len(e.data))
+			}})
+			if visits < 2 {
+				t.Errorf("%s, %s: %d visits", tc.path, how, visits)
+			}
+		}
+	}
 }

@@ -81,8 +81,8 @@ func (w *walk) zip(in nest, at io.ReaderAt, mem []byte, size int64) {
 		w.report(in.path, fmt.Errorf("zip: %w: it has no central directory", errDamaged))
 	}
 	for i := range dirs {
-		if i > 0 && z.within(dirs[i].end) {
-			continue // it is that of a zip in this one
+		if i > 0 && (z.within(dirs[i].end) || !dirs[i].hasEntry(at)) {
+			continue // it is that of a zip in this one, or none
 		}
 		z.directory(&dirs[i], i > 0)
 		z.sort()
@@ -144,7 +144,9 @@ func readDirEntry(br *bufio.Reader) (*zipMember, bool) {
 	le := binary.LittleEndian
 	n, x, c := int(le.Uint16(h[28:])), int(le.Uint16(h[30:])), int(le.Uint16(h[32:]))
 	all, _ := br.Peek(dirLen + n + x + c) // as far as there is
-	h = all                               // for what was seen before may have moved
+	if h = all; len(h) < dirLen {         // what was seen before may have moved
+		return nil, false
+	}
 	m := &zipMember{
 		flags: le.Uint16(h[8:]), method: le.Uint16(h[10:]), crc: le.Uint32(h[16:]),
 		deflated: int64(le.Uint32(h[20:])), inflated: int64(le.Uint32(h[24:])), offset: int64(le.Uint32(h[42:])),
@@ -281,10 +283,41 @@ func hasDirectory(at io.ReaderAt, size int64, scratch []byte) bool {
 	return false
 }
 
-// endsAsZip says whether data ends in an end record without a comment: what can be asked of every entry at no cost.
+// endsAsZip says whether data, whatever it begins with, ends in a zip of which some entry is where the directory says. That can be
+// asked of every file at next to no cost: few have an end record.
 func endsAsZip(data, scratch []byte) bool {
 	n := len(data)
-	return n > endLen && string(data[n-endLen:][:4]) == endSig && hasDirectory(bytes.NewReader(data), int64(n), scratch)
+	return bytes.Contains(data[max(n-endReach, 0):], []byte(endSig)) && hasEntries(bytes.NewReader(data), int64(n), scratch)
+}
+
+// hasEntries is endsAsZip for what is not in memory.
+func hasEntries(at io.ReaderAt, size int64, scratch []byte) bool {
+	if size < endLen {
+		return false
+	}
+	for _, d := range zipDirectories(at, size, scratch) {
+		if d.hasEntry(at) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasEntry says whether an entry is where the directory says: one of the first, as some of them may be there to mislead.
+func (d *zipDirectory) hasEntry(at io.ReaderAt) bool {
+	le := binary.LittleEndian
+	pos := d.at
+	for range 64 {
+		var h [dirLen]byte
+		if !readFull(at, h[:], pos) || string(h[:4]) != dirSig {
+			break
+		}
+		if offset := int64(le.Uint32(h[42:])); offset == math.MaxUint32 || hasSig(at, offset+d.shift, localSig) {
+			return true
+		}
+		pos += dirLen + int64(le.Uint16(h[28:])) + int64(le.Uint16(h[30:])) + int64(le.Uint16(h[32:]))
+	}
+	return false
 }
 
 // countDirectory counts the entries that are there, up to one more than are allowed, as what the end record says need not be so.

@@ -151,6 +151,6 @@ func (z *zipFile) raw(from, to int64) {
 	}
 	l := z.w.arena.lend(min(to-from, z.w.limits.window+z.w.limits.overlap))
 	defer z.w.arena.giveBack(l)
-	err := z.w.windows(e, &interrupted{w: z.w, r: &rangeReader{z.at, from, to}}, l.b, 0)
+	_, err := z.w.windows(e, &interrupted{w: z.w, r: &rangeReader{z.at, from, to}}, l.b, 0)
 	z.w.report(e.path, notEOF(err))
 }

@@ -10,11 +10,14 @@ import (
 	"github.com/klauspost/compress/flate"
 )
 
+// streamBuffer holds a stretch between entries, of which the later half is seen twice. It is not less than zipBuffer.
+const streamBuffer = 512 << 10
+
 // zipStream reads a zip from its start to its end, once, by its local headers: one that is too large to be held and
 // cannot be read where it lies. What the directory says of the entries is not known, and visited raw.
 func (w *walk) zipStream(in nest, p *part) {
-	br := w.buffer(&w.large, p)
-	defer w.unbuffer(&w.large, br)
+	br := w.buffer(&w.wide, p)
+	defer w.unbuffer(&w.wide, br)
 	z := zipReader{w: w, in: in, p: &part{br, math.MaxInt64}}
 	h := w.hands.Get().(*hand)
 	defer w.hands.Put(h)
@@ -24,7 +27,7 @@ func (w *walk) zipStream(in nest, p *part) {
 		have, _ := br.Peek(br.Buffered())
 		i := bytes.Index(have, []byte(localSig))
 		if i < 0 {
-			have, err = br.Peek(zipBuffer)
+			have, err = br.Peek(streamBuffer)
 			i = bytes.Index(have, []byte(localSig))
 		}
 		if i != 0 {
@@ -39,7 +42,7 @@ func (w *walk) zipStream(in nest, p *part) {
 				break
 			}
 			if i < 0 {
-				n -= int(min(w.limits.overlap, zipBuffer/2))
+				n -= int(min(w.limits.overlap, streamBuffer/2))
 			}
 			z.advance(n)
 			continue
@@ -175,7 +178,7 @@ func (z *zipReader) held(h *hand, m *zipMember) error {
 	e := &part{z.p.br, m.deflated}
 	if m.deflated > z.w.limits.heldIn(z.in.held) {
 		z.w.report(m.path, fmt.Errorf("zip: method %d: %w: too large for it", m.method, errTooMuch))
-		z.w.streamLeaf(z.in, entry{path: m.path, raw: true}, e)
+		z.w.streamLeaf(z.in, entry{path: m.path, raw: true}, e, true)
 		return z.skip(m, e)
 	}
 	l := z.w.arena.hold(m.deflated + 1)
