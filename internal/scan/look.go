@@ -141,8 +141,8 @@ func (l *look) visit(e *entry) {
 	l.merge(s, manifestOf(e))
 	if err == nil && !e.raw && e.offset == 0 && !strings.Contains(e.path, "!") {
 		// A download that was cut short, or a page that says that there is none, must not pass for a clean app.
-		if _, ext := lowerName(e.path); packageExtensions[ext] {
-			err = fmt.Errorf("no archive, though its name ends in %s: %w", ext, errDamaged)
+		if _, ext := lowerName(e.path); packageExtensions[ext] || binaries[ext] != nil && !binaries[ext](e.data) {
+			err = fmt.Errorf("not what its name says that it is, %s: %w", ext, errDamaged)
 		}
 	}
 	if err != nil {
@@ -150,7 +150,9 @@ func (l *look) visit(e *entry) {
 	}
 }
 
-var packageExtensions = set(".apk .aab .xapk .apks .apkm .ipa .aar .jar .zip .tar .tgz .gz")
+var packageExtensions = set(".apk .aab .xapk .apks .apkm .ipa .aar .jar .war .zip .tar .tgz .gz .bz2 .tbz2 .zst .tzst .xz .txz .7z .rar .dmg")
+
+var binaries = map[string]func([]byte) bool{".dex": isDex, ".hbc": isHermes, ".so": isELF}
 
 func (l *look) merge(s *sight, m *manifest) {
 	l.mu.Lock()

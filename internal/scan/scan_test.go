@@ -265,6 +265,11 @@ func TestScanIncomplete(t *testing.T) {
 	if r, err := Scan(t.Context(), []Target{{Path: t.TempDir()}}, o); err != nil || r.ExitCode() != 3 {
 		t.Errorf("an empty folder: %v, told:\n%s", err, lines(r))
 	}
+	for _, name := range []string{"app.apk", "a.tar.gz", "a.zst", "classes.dex", "index.hbc", "lib.so"} {
+		if r := scanned(t, o, file{name, []byte("<html>404 Not Found</html>")}); r.ExitCode() != 3 {
+			t.Errorf("a page called %s: exit code %d, told:\n%s", name, r.ExitCode(), lines(r))
+		}
+	}
 	if _, err := Scan(t.Context(), []Target{{Path: filepath.Join(t.TempDir(), "gone\x1b"+string(testSecret.value))}}, o); err == nil ||
 		strings.Contains(err.Error(), string(testSecret.value)) || strings.Contains(err.Error(), "\x1b") || !strings.Contains(err.Error(), "gone") {
 		t.Errorf("a file that is not there: %v", err)
