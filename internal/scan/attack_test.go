@@ -18,9 +18,9 @@ import (
 func TestManyTokens(t *testing.T) {
 	t.Parallel()
 	var text strings.Builder
-	for i := range 3000 {
+	for i := range 400 {
 		fmt.Fprintf(&text, "'%s'\n", hs256("not here", plainHeader, fmt.Sprintf(`{"n":%d}`, i)))
-		if i == 1500 {
+		if i == 200 {
 			fmt.Fprintf(&text, "'%s'\n", hs256(string(testSecret.value), plainHeader, `{"own":true}`))
 			fmt.Fprintf(&text, "'%s'\n", hs256("not here", plainHeader, `{"iss":"`+clientHex+`"}`))
 		}
