@@ -90,17 +90,20 @@ func scanItem(t *testing.T, path string, secrets []Secret) (c corpusItem) {
 		t.Fatal(err)
 	}
 	c.took = r.Took
-	for _, f := range r.Findings {
-		if f.Rule == ruleEverything && f.Outcome == finding.Pass {
-			m := wasRead.FindStringSubmatch(f.Message)
-			if m == nil {
-				t.Errorf("how much was read cannot be read from %q", f.Message)
-				continue
-			}
-			c.files, _ = strconv.Atoi(m[1])
-			c.read, _ = strconv.ParseFloat(m[2], 64)
-			c.read *= 1e6
+	for _, fact := range r.About {
+		m := wasRead.FindStringSubmatch(fact.Value)
+		if fact.Name != "Looked at" {
+			continue
 		}
+		if m == nil {
+			t.Errorf("how much was read cannot be read from %q", fact.Value)
+			continue
+		}
+		c.files, _ = strconv.Atoi(m[1])
+		c.read, _ = strconv.ParseFloat(m[2], 64)
+		c.read *= 1e6
+	}
+	for _, f := range r.Findings {
 		if f.Outcome != finding.Fail && f.Outcome != finding.Warn && f.Outcome != finding.Inconclusive {
 			continue
 		}
@@ -116,7 +119,7 @@ func scanItem(t *testing.T, path string, secrets []Secret) (c corpusItem) {
 }
 
 // wasRead is how a report says how much was read, if that was everything.
-var wasRead = regexp.MustCompile(`^(\d+) files? .* ([0-9.]+) MB`)
+var wasRead = regexp.MustCompile(`^(\d+) files?, ([0-9.]+) MB unpacked$`)
 
 func sizeOf(t *testing.T, path string) (size float64) {
 	t.Helper()
