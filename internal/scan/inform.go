@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// word is a text of at least eight bytes by which something of the provider's is recognised.
+// word is a text by which something of the provider's is recognised. It has 15 bytes or more: the finder looks at every
+// eighth place only as long as no needle is shorter.
 type word struct {
 	text string
 	fact string
@@ -25,14 +26,16 @@ const (
 var words = []word{
 	{"com/combateafraude/", factSDK, false},
 	{"com.combateafraude.", factSDK, false},
-	{"io/caf/sdk/", factSDK, false},
+	{"io/caf/sdk/commons/", factSDK, false},
 	{"io/caf/smartauth/", factSDK, false},
-	{"ai/certta/", factSDK, false},
+	{"ai/certta/Certta", factSDK, false},
+	{"ai/certta/config/", factSDK, false},
+	{"ai/certta/liveness/", factSDK, false},
 	{"@combateafraude/", factSDK, false},
 	{"CafFaceLiveness", factSDK, false},
-	{"CafSmartAuth", factSDK, false},
+	{"CafSmartAuth.framework", factSDK, false},
 	{"CafDocumentDetector", factSDK, false},
-	{"CafSolutions", factSDK, false},
+	{"CafSolutions.framework", factSDK, false},
 	{"web.us.prd.caf.io", factEndpoint, false},
 	{"api.mobile.combateafraude.com", factEndpoint, false},
 	{"api.identity.combateafraude.com", factEndpoint, false},

@@ -387,6 +387,17 @@ func TestTells(t *testing.T) {
 	}
 }
 
+// TestWords: none is so short that the finder must look at more places than it would without.
+func TestWords(t *testing.T) {
+	t.Parallel()
+	f := newFinder([][]byte{testSecret.value}, nil, true)
+	for _, w := range words {
+		if g := newFinder([][]byte{testSecret.value}, []string{w.text}, true); g.plain.stride < f.plain.stride {
+			t.Errorf("%s makes the stride %d, which is %d without", w.text, g.plain.stride, f.plain.stride)
+		}
+	}
+}
+
 // TestRules: every rule has all that is told of it.
 func TestRules(t *testing.T) {
 	t.Parallel()
