@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"unicode/utf8"
 )
 
 const dexHeader = 0x70
@@ -148,7 +149,7 @@ func (d *dexFile) str(i int) (raw []byte, off, units int, ok bool) {
 	return raw, d.at + r.at, units, true
 }
 
-// name returns the beginning of string i, for use in a key.
+// name returns the beginning of string i, for use in a key. It may be a part of the data, which nobody may change.
 func (d *dexFile) name(i int) []byte {
 	if i < 0 || i >= d.strings.count {
 		return nil
@@ -160,6 +161,9 @@ func (d *dexFile) name(i int) []byte {
 	}
 	raw, _ := cString(r.b[r.at:min(len(r.b), r.at+keyLimit)])
 	b, _, _, _ := fromMUTF8(raw, new([]byte))
+	if utf8.Valid(b) {
+		return b
+	}
 	return bytes.ToValidUTF8(b, nil)
 }
 
@@ -172,7 +176,7 @@ func (d *dexFile) fieldKey(i int) string {
 	if class := int(binary.LittleEndian.Uint16(f)); class != d.lastClass {
 		d.lastClass, d.className = class, nil
 		if class < d.types.count {
-			d.className = javaName(d.name(le32(d.data[d.types.at+4*class:])))
+			d.className = javaName(bytes.Clone(d.name(le32(d.data[d.types.at+4*class:]))))
 		}
 	}
 	return d.e.joined(d.className, []byte{'.'}, d.name(le32(f[4:])))
