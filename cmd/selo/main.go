@@ -1,7 +1,7 @@
 // Command selo is the server side of mobile identity verification: the API (serve), a pretend provider to
 // build against (sandbox), both of them with everything around them on one machine (demo), the two
-// acts on files (mint, verify), what any token is in plain words (explain), and whether any integration keeps the promises of
-// the checklist (check) and whether an app package carries a key or a token (scan). For operators: access keys (key), who may
+// acts on files (mint, verify), what any token is in plain words (explain), whether any integration keeps the promises of
+// the checklist (check), and whether an app package carries a key or a token (scan). For operators: access keys (key), who may
 // ask (service, operator, policy), whether all is well (doctor), and the database (backup, restore).
 package main
 

@@ -87,10 +87,7 @@ func decSample(t testing.TB, name string) []byte {
 func decTool(t *testing.T, name string, args ...string) []byte {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("SELO_CI") != "" {
-			t.Fatalf("%s is missing", name)
-		}
-		t.Skipf("%s is missing", name)
+		needTool(t, "%s is missing", name)
 	}
 	var stderr bytes.Buffer
 	cmd := exec.Command(name, args...)
@@ -108,10 +105,7 @@ const androidFramework = "/usr/share/android-framework-res/framework-res.apk"
 func decBuild(t *testing.T, form string) string {
 	t.Helper()
 	if _, err := os.Stat(androidFramework); err != nil {
-		if os.Getenv("SELO_CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
+		needTool(t, "%v", err)
 	}
 	src, dir := filepath.Join("testdata", "dec", "src"), t.TempDir()
 	manifest, res := filepath.Join(src, "AndroidManifest.xml"), filepath.Join(src, "res")

@@ -28,7 +28,7 @@ func needsAndroid(t *testing.T) {
 	t.Helper()
 	needsTools(t, "aapt", "aapt2", "apksigner", "clang", "ld.lld", "smali", "sqlite3", "zipalign")
 	if _, err := os.Stat(frameworkRes); err != nil {
-		codeUnavailable(t, "%v", err)
+		needTool(t, "%v", err)
 	}
 }
 
